@@ -1,0 +1,157 @@
+"""Plots of what was measured: each display stores values, draws on request and never shows.
+
+Matplotlib is imported only when something is drawn.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.labels import LABELS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Display(ABC):
+    """A plot that can be drawn and saved."""
+
+    @abstractmethod
+    def draw(self) -> Figure:
+        """Returns a new figure."""
+
+    def save(self, path: Path) -> None:
+        """Writes a PNG under a temporary name and renames it."""
+        temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.png")
+        self.draw().savefig(temporary, dpi=120)
+        temporary.replace(path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    # Without pyplot there is no global state and nothing to close.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+@dataclass(frozen=True)
+class ConfusionMatrixDisplay(Display):
+    """Confusion matrix with counts and row percentages (the paper's Figures 6 and 8).
+
+    Attributes:
+        matrix: Shape (7, 7), counts; rows are true classes, columns predicted ones.
+        title: Title of the plot.
+    """
+
+    matrix: NDArray[np.int64]
+    title: str
+
+    def draw(self) -> Figure:
+        """Returns a new figure."""
+        figure = _figure(7, 6.2)
+        axes = figure.add_subplot()
+        shares = self.matrix / np.maximum(self.matrix.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(self.matrix):
+            share = shares[row, column]
+            axes.text(
+                column,
+                row,
+                f"{share:.0%}\n{count}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if share > 0.5 else "black",
+            )
+        axes.set_xticks(range(len(LABELS)), LABELS, rotation=30)
+        axes.set_yticks(range(len(LABELS)), LABELS)
+        axes.set(xlabel="predicted", ylabel="true", title=self.title)
+        return figure
+
+
+@dataclass(frozen=True)
+class ReliabilityDisplay(Display):
+    """Accuracy against confidence (DeGroot and Fienberg 1983).
+
+    Attributes:
+        confidence: Mean confidence of each non-empty bin, in [0, 1].
+        accuracy: Accuracy in each of these bins, in [0, 1].
+        count: Images in each of these bins.
+        ece: Expected calibration error, in [0, 1].
+        title: Title of the plot.
+    """
+
+    confidence: Sequence[float]
+    accuracy: Sequence[float]
+    count: Sequence[int]
+    ece: float
+    title: str
+
+    def draw(self) -> Figure:
+        """Returns a new figure."""
+        figure = _figure(5.5, 5.5)
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="calibrated")
+        sizes = 20 + 400 * np.asarray(self.count) / max(1, sum(self.count))
+        axes.plot(self.confidence, self.accuracy, color="#0072B2")
+        axes.scatter(self.confidence, self.accuracy, s=sizes, color="#0072B2", label="measured")
+        axes.set(
+            xlim=(0, 1),
+            ylim=(0, 1),
+            xlabel="confidence",
+            ylabel="accuracy",
+            title=f"{self.title}\nECE {self.ece:.3f}",
+        )
+        axes.legend(loc="upper left")
+        return figure
+
+
+@dataclass(frozen=True)
+class TrainingCurvesDisplay(Display):
+    """Accuracy and loss per epoch (the paper's Figures 5 and 7).
+
+    Attributes:
+        curves: For each column of the history, one value an epoch.
+        stages: Name of the stage of each epoch.
+    """
+
+    curves: Mapping[str, Sequence[float]]
+    stages: Sequence[str]
+
+    @classmethod
+    def from_history(cls, rows: Sequence[Mapping[str, str]]) -> TrainingCurvesDisplay:
+        """Makes the display from the rows of ``history.csv``."""
+        columns = ("accuracy", "val_accuracy", "loss", "val_loss")
+        curves = {column: [float(row[column]) for row in rows] for column in columns}
+        return cls(curves, [row["stage"] for row in rows])
+
+    def draw(self) -> Figure:
+        """Returns a new figure."""
+        figure = _figure(10, 4)
+        epochs = range(1, len(self.stages) + 1)
+        for axes, column in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+            axes.plot(epochs, self.curves[column], marker=".", label="training", color="#0072B2")
+            axes.plot(
+                epochs,
+                self.curves[f"val_{column}"],
+                marker=".",
+                label="validation",
+                color="#D55E00",
+            )
+            for epoch in epochs:
+                if epoch > 1 and self.stages[epoch - 1] != self.stages[epoch - 2]:
+                    axes.axvline(epoch - 0.5, color="0.6", linestyle=":")
+                    axes.annotate(
+                        self.stages[epoch - 1], (epoch - 0.4, 0.02), xycoords=("data", "axes fraction")
+                    )
+            axes.set(xlabel="epoch", title=column)
+            axes.legend()
+        return figure

@@ -1,0 +1,1 @@
+"""Everything that needs Keras: data, augmentation, model, training."""

@@ -1,0 +1,359 @@
+"""Two-stage transfer learning: the classifier on a frozen extractor, then everything."""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from fer.displays import TrainingCurvesDisplay
+from fer.nn import model as models
+from fer.nn.augment import Augmentation, training_batches, validation_batches
+from fer.nn.dataset import Fer2013
+
+BEST = "best.keras"
+HISTORY = "history.csv"
+SCHEDULES: tuple[str, ...] = ("constant", "plateau", "cosine")
+
+_COLUMNS: tuple[str, ...] = (
+    "epoch",
+    "stage",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "seconds",
+)
+_CHECKPOINT = re.compile(r"last-(\d+)-(\d+)\.keras")
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on: it diverged, or there is nothing to resume."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the training.
+
+    Attributes:
+        name: What tables and logs call it.
+        epochs: Number of passes over the training data.
+        train_backbone: Whether the feature extractor learns too; frozen, its batch norms keep
+            their statistics.
+        learning_rate: Peak learning rate.
+        schedule: ``constant``; ``plateau``, halved when the validation loss stalls; or
+            ``cosine``, with a linear warm-up over the first `warmup` of the steps.
+        warmup: Share of the steps, for ``cosine``.
+    """
+
+    name: str
+    epochs: int
+    train_backbone: bool
+    learning_rate: float
+    schedule: str = "constant"
+    warmup: float = 0.15
+
+    def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+            ValueError: If a field is out of range.
+        """
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {SCHEDULES}, received {self.schedule!r}")
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, received {self.epochs}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run, apart from the data, the start and the seed.
+
+    Attributes:
+        tile_size: Side of the network's input in pixels.
+        batch_size: Images per step.
+        stages: The steps, in order.
+        dropout: Rate before the heads.
+        weight_decay: Decoupled weight decay (AdamW; none on biases and norms); 0 for Adam.
+        label_smoothing: Of the ``fer2013`` head; the ``ferplus`` head has half of it, as its
+            votes are soft already.
+        ferplus_weight: Weight of the auxiliary FER+ head in the loss.
+        ema: Momentum of the weights' moving average, which is evaluated and kept; 0 for none.
+        clip_norm: Largest norm of the whole gradient; 0 for no limit.
+        augmentation: Random changes of the training images.
+    """
+
+    tile_size: int
+    batch_size: int
+    stages: tuple[Stage, ...]
+    dropout: float = 0.3
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    ferplus_weight: float = 0.0
+    ema: float = 0.0
+    clip_norm: float = 0.0
+    augmentation: Augmentation = Augmentation()
+
+    def with_epochs(self, epochs: int) -> "Recipe":
+        """Returns the recipe with the same number of epochs in every stage."""
+        stages = tuple(dataclasses.replace(stage, epochs=epochs) for stage in self.stages)
+        return dataclasses.replace(self, stages=stages)
+
+
+def fit(
+    run: Path,
+    recipe: Recipe,
+    training: Fer2013,
+    validation: Fer2013,
+    *,
+    init: str,
+    seed: int,
+    resume: bool = False,
+) -> Path:
+    """Trains a model, keeping every finished epoch.
+
+    After each epoch the run folder holds ``last-<stage>-<epoch>.keras`` (with the optimizer),
+    ``best.keras`` (the epoch with the highest validation accuracy), ``history.csv``,
+    ``curves.png`` and TensorBoard logs. A killed run goes on from its last epoch.
+
+    Args:
+        run: Run folder, existing.
+        recipe: The recipe.
+        training: Training images, without leaks.
+        validation: Images that choose the best epoch.
+        init: Where the weights come from: see `fer.nn.model.build`.
+        seed: Seed of the weights, the order and the augmentation.
+        resume: Whether to go on with the run in the folder.
+
+    Returns:
+        Path of ``best.keras``.
+
+    Raises:
+        TrainingError: If the loss is not finite, or there is nothing to resume.
+        fer.nn.model.ModelError: If ``init`` or the checkpoint cannot be loaded.
+    """
+    keras.utils.set_random_seed(seed)
+    first, done, optimizer_state = 0, 0, None
+    if resume:
+        path, first, done = _last_checkpoint(run)
+        model = models.load_checkpoint(path)
+        if done:
+            optimizer_state = _optimizer_state(path)
+    else:
+        model = models.build(recipe.tile_size, init=init, dropout=recipe.dropout)
+    steps = len(training) // recipe.batch_size
+    batches = training_batches(
+        training, recipe.tile_size, recipe.batch_size, recipe.augmentation, seed + first + done
+    )
+    validate = validation_batches(validation, recipe.tile_size, recipe.batch_size)
+    rows = _read_history(run, first, done, recipe) if resume else []
+    total = steps * sum(stage.epochs for stage in recipe.stages)
+    with tqdm(total=total, initial=steps * len(rows), unit="step", smoothing=0.05) as bar:
+        _print_header(bar)
+        for index, stage in enumerate(recipe.stages):
+            if index < first:
+                continue
+            _compile(model, recipe, stage, steps)
+            if optimizer_state is not None:
+                _restore(model.optimizer, optimizer_state)
+                optimizer_state = None
+            callbacks: list[keras.callbacks.Callback] = [
+                _Recorder(run, index, stage.name, rows, bar),
+                keras.callbacks.TensorBoard(run / "tensorboard" / stage.name, write_graph=False),
+            ]
+            if stage.schedule == "plateau":
+                callbacks.append(keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=5))
+            model.fit(
+                batches,
+                epochs=stage.epochs,
+                initial_epoch=done,
+                validation_data=validate,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
+            )
+            done = 0
+            # The next stage starts from the averaged weights that this stage ends with.
+            _keep_checkpoint(model, run, index + 1, 0)
+    return run / BEST
+
+
+def _compile(model: keras.Model, recipe: Recipe, stage: Stage, steps: int) -> None:
+    model.get_layer("backbone").trainable = stage.train_backbone
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = stage.learning_rate
+    if stage.schedule == "cosine":
+        warmup = max(1, round(stage.warmup * steps * stage.epochs))
+        rate = keras.optimizers.schedules.CosineDecay(
+            stage.learning_rate / 25,
+            max(1, steps * stage.epochs - warmup),
+            warmup_target=stage.learning_rate,
+            warmup_steps=warmup,
+        )
+    options = {
+        "use_ema": bool(recipe.ema),
+        "ema_momentum": recipe.ema,
+        "global_clipnorm": recipe.clip_norm or None,
+    }
+    if recipe.weight_decay:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, **options)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    else:
+        optimizer = keras.optimizers.Adam(rate, **options)
+
+    def loss(smoothing: float) -> keras.losses.Loss:
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+
+    model.compile(
+        optimizer=optimizer,
+        loss={"fer2013": loss(recipe.label_smoothing), "ferplus": loss(recipe.label_smoothing / 2)},
+        loss_weights={"fer2013": 1.0, "ferplus": recipe.ferplus_weight},
+        metrics={"fer2013": [keras.metrics.CategoricalAccuracy(name="accuracy")]},
+        # Measured slower with XLA on CPUs, and the automatic choice takes it.
+        jit_compile=False,
+    )
+    optimizer.build(model.trainable_variables)
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Progress, divergence, moving-average evaluation, history and checkpoints of one stage."""
+
+    def __init__(
+        self, run: Path, index: int, name: str, rows: list[dict[str, str]], bar: tqdm
+    ) -> None:
+        super().__init__()
+        self._run, self._index, self._name, self._rows, self._bar = run, index, name, rows, bar
+        self._started = time.monotonic()
+        self._raw: list[np.ndarray] | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = float((logs or {})["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in stage {self._name!r} after {batch + 1} steps of epoch "
+                f"{len(self._rows) + 1}; lower the learning rate. The last good checkpoint is in "
+                f"{self._run}"
+            )
+        self._bar.update()
+        self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Puts the averaged weights in place, so that they are what is validated and kept."""
+        optimizer = self.model.optimizer
+        if optimizer.use_ema:
+            variables = self.model.trainable_variables
+            self._raw = [variable.numpy() for variable in variables]
+            optimizer.finalize_variable_values(variables)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        values = logs or {}
+        accuracy = values["val_fer2013_accuracy"]
+        if all(accuracy >= float(row["val_accuracy"]) for row in self._rows):
+            models.save(self.model, self._run / BEST)
+        if self._raw is not None:
+            for variable, raw in zip(self.model.trainable_variables, self._raw, strict=True):
+                variable.assign(raw)
+            self._raw = None
+        row = {
+            "epoch": str(len(self._rows) + 1),
+            "stage": self._name,
+            "loss": f"{values['loss']:.4f}",
+            "accuracy": f"{values['fer2013_accuracy']:.4f}",
+            "val_loss": f"{values['val_loss']:.4f}",
+            "val_accuracy": f"{accuracy:.4f}",
+            "learning_rate": f"{float(self.model.optimizer.learning_rate):.3g}",
+            "seconds": f"{time.monotonic() - self._started:.0f}",
+        }
+        self._rows.append(row)
+        _print_row(self._bar, row)
+        _write_history(self._run, self._rows)
+        TrainingCurvesDisplay.from_history(self._rows).save(self._run / "curves.png")
+        _keep_checkpoint(self.model, self._run, self._index, epoch + 1)
+
+
+def _keep_checkpoint(model: keras.Model, run: Path, stage: int, epoch: int) -> None:
+    """Writes the checkpoint, then removes the older ones: there is always a whole one."""
+    path = run / f"last-{stage}-{epoch}.keras"
+    models.save(model, path)
+    for other in run.glob("last-*.keras"):
+        if other != path:
+            other.unlink()
+
+
+def _last_checkpoint(run: Path) -> tuple[Path, int, int]:
+    found = [
+        (int(match[1]), int(match[2]), path)
+        for path in run.glob("last-*.keras")
+        if (match := _CHECKPOINT.fullmatch(path.name))
+    ]
+    if not found:
+        raise TrainingError(f"nothing to resume in {run}: no last-*.keras; start without --resume")
+    stage, epoch, path = max(found)
+    return path, stage, epoch
+
+
+def _optimizer_state(path: Path) -> list[np.ndarray]:
+    return [
+        variable.numpy()
+        for variable in keras.saving.load_model(path, safe_mode=True).optimizer.variables
+    ]
+
+
+def _restore(optimizer: keras.optimizers.Optimizer, state: list[np.ndarray]) -> None:
+    if len(state) != len(optimizer.variables):
+        raise TrainingError(
+            "the checkpoint was made with another recipe: its optimizer has "
+            f"{len(state)} variables, this one {len(optimizer.variables)}"
+        )
+    for variable, value in zip(optimizer.variables, state, strict=True):
+        variable.assign(value)
+
+
+def _write_history(run: Path, rows: list[dict[str, str]]) -> None:
+    temporary = run / f".{HISTORY}.{os.getpid()}.tmp"
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(run / HISTORY)
+
+
+def _read_history(run: Path, stage: int, epoch: int, recipe: Recipe) -> list[dict[str, str]]:
+    """Reads the rows of the epochs that the checkpoint has seen."""
+    seen = sum(stage.epochs for stage in recipe.stages[:stage]) + epoch
+    try:
+        with (run / HISTORY).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise TrainingError(f"nothing to resume in {run}: no {HISTORY}") from error
+    if len(rows) < seen:
+        raise TrainingError(f"{run / HISTORY} has {len(rows)} epochs, the checkpoint {seen}")
+    return rows[:seen]
+
+
+def _print_header(bar: tqdm) -> None:
+    bar.write("epoch  stage        loss    acc  val_loss  val_acc  learning rate  seconds")
+
+
+def _print_row(bar: tqdm, row: dict[str, str]) -> None:
+    bar.write(
+        f"{row['epoch']:>5}  {row['stage']:<9} {row['loss']:>7} {row['accuracy']:>6} "
+        f"{row['val_loss']:>9}  {row['val_accuracy']:>7} {row['learning_rate']:>14} "
+        f"{row['seconds']:>8}"
+    )
+
+
+def recipe_to_json(recipe: Recipe) -> str:
+    """Returns the recipe as JSON."""
+    return json.dumps(dataclasses.asdict(recipe), indent=2)

@@ -1,0 +1,172 @@
+"""The network: one square RGB tile in [0, 255] -> EfficientNetB0 -> two heads.
+
+    tile (T, T, 3) -> luminance -> EfficientNetB0 -> average pooling -> dropout -> dense 7
+
+Two heads read the same features: ``fer2013`` (the paper's labels) and ``ferplus`` (FER+ votes).
+Export folds the chosen view of them into one dense layer. Only ordinary Keras layers are used,
+so a checkpoint opens with Keras alone.
+"""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.labels import LABELS
+from fer.spec import VIEWS
+
+HEADS: tuple[str, ...] = ("fer2013", "ferplus")
+"""Outputs of a checkpoint: logits of shape (N, 7) each."""
+
+_LUMINANCE = (0.299, 0.587, 0.114)
+
+
+class ModelError(ValueError):
+    """A model file that is missing or is not one of ours."""
+
+
+def build(size: int, *, init: str, dropout: float) -> keras.Model:
+    """Builds the two-headed network.
+
+    Args:
+        size: T, the side of the tile in pixels.
+        init: ``imagenet`` (Keras downloads the weights), ``none``, or the path of a ``.keras``
+            file: an EfficientNetB0 feature extractor, or a checkpoint of ours of any tile size.
+        dropout: Rate of the dropout before the heads, in [0, 1).
+
+    Returns:
+        A model from float32 (N, T, T, 3) in [0, 255] to a dict of logits, (N, 7) per head.
+
+    Raises:
+        ModelError: If ``init`` is a file that cannot serve.
+    """
+    heads = {}
+    if init in ("imagenet", "none"):
+        weights = "imagenet" if init == "imagenet" else None
+        backbone = keras.applications.EfficientNetB0(include_top=False, weights=weights)
+    else:
+        start = load(Path(init))
+        if is_checkpoint(start):
+            backbone = start.get_layer("backbone")
+            heads = {head: start.get_layer(head).get_weights() for head in HEADS}
+        else:
+            backbone = start
+    if len(backbone.outputs) != 1 or backbone.output.shape[1:] != (None, None, 1280):
+        raise ModelError(
+            f"init must be an EfficientNetB0 without its top (features of 1280 channels, any "
+            f"input size) or a checkpoint of ours, received {init}"
+        )
+    backbone.name = "backbone"
+    image = keras.Input((size, size, 3), name="image")
+    luminance = keras.layers.Conv2D(3, 1, use_bias=False, trainable=False, name="luminance")
+    features = backbone(luminance(image))
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    pooled = keras.layers.Dropout(dropout, name="dropout")(pooled)
+    logits = {head: keras.layers.Dense(len(LABELS), name=head)(pooled) for head in HEADS}
+    luminance.set_weights([np.repeat(np.array(_LUMINANCE)[:, None], 3, axis=1)[None, None]])
+    model = keras.Model(image, logits, name="fer_efficientnetb0")
+    for head, values in heads.items():
+        model.get_layer(head).set_weights(values)
+    return model
+
+
+def load(path: Path) -> keras.Model:
+    """Loads a whole ``.keras`` file in safe mode, without its optimizer.
+
+    Raises:
+        ModelError: If the file is missing, corrupted or not a Keras model.
+    """
+    if path.suffix != ".keras" or not path.is_file():
+        raise ModelError(f"model must be an existing .keras file, received {path}")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    # Keras raises whatever zipfile, h5py or a layer's constructor raises.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
+
+
+def load_checkpoint(path: Path) -> keras.Model:
+    """Loads a checkpoint of this project.
+
+    Raises:
+        ModelError: If the file is not one.
+    """
+    model = load(path)
+    if not is_checkpoint(model):
+        raise ModelError(f"{path} is not a checkpoint of this project: it must have {HEADS}")
+    return model
+
+
+def is_checkpoint(model: keras.Model) -> bool:
+    """Returns whether a model was built by `build`."""
+    names = {layer.name for layer in model.layers}
+    return {"luminance", "backbone", *HEADS} <= names
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Writes a ``.keras`` file under a temporary name and renames it, so none is ever half."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.keras")
+    try:
+        model.save(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fold_head(
+    model: keras.Model, view: str, temperature: float = 1.0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Folds a label view and a temperature into one dense layer.
+
+    The mean of two heads' logits is the logits of the mean head, and dividing logits by a
+    temperature divides the layer: both are exact.
+
+    Args:
+        model: A checkpoint of ours.
+        view: ``fer2013``, ``ferplus`` or ``blend``.
+        temperature: Divisor of the logits, positive.
+
+    Returns:
+        Kernel (1280, 7) and bias (7,), float32.
+
+    Raises:
+        ValueError: If the view is unknown.
+    """
+    if view not in VIEWS:
+        raise ValueError(f"view must be one of {list(VIEWS)}, received {view!r}")
+    chosen = HEADS if view == "blend" else (view,)
+    layers = [model.get_layer(head).get_weights() for head in chosen]
+    kernel = np.mean([kernel for kernel, _ in layers], axis=0) / temperature
+    bias = np.mean([bias for _, bias in layers], axis=0) / temperature
+    return kernel.astype(np.float32), bias.astype(np.float32)
+
+
+def inference_model(model: keras.Model, view: str, temperature: float = 1.0) -> keras.Model:
+    """Builds the graph that is exported: probabilities and the evidence behind them.
+
+    The head is applied at every position before the average, which is the same sum in another
+    order: the evidence map averages to the logits exactly (class activation mapping, Zhou et
+    al. 2016), with no gradients.
+
+    Args:
+        model: A checkpoint of ours.
+        view: Label view.
+        temperature: Calibration temperature.
+
+    Returns:
+        A model from ``image`` (N, T, T, 3), float32 in [0, 255], to a dict of ``probabilities``
+        (N, 7) and ``evidence`` (N, T/32, T/32, 7).
+    """
+    kernel, bias = fold_head(model, view, temperature)
+    image = keras.Input(model.input_shape[1:], name="image")
+    features = model.get_layer("backbone")(model.get_layer("luminance")(image))
+    head = keras.layers.Conv2D(len(LABELS), 1, name="evidence")
+    evidence = head(features)
+    head.set_weights([kernel[None, None], bias])
+    logits = keras.layers.GlobalAveragePooling2D(name="logits")(evidence)
+    probabilities = keras.layers.Softmax(name="probabilities")(logits)
+    outputs = {"probabilities": probabilities, "evidence": evidence}
+    return keras.Model(image, outputs, name=f"fer_efficientnetb0_{view}")

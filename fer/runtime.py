@@ -1,0 +1,107 @@
+"""The exported classifier on LiteRT."""
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from fer.spec import ModelSpec, SpecError
+
+MODEL_FILE = "model.tflite"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the network says of N tiles.
+
+    Attributes:
+        probabilities: Shape (N, 7), float32, rows sum to 1, in the order of `fer.labels.LABELS`.
+        evidence: Shape (N, h, w, 7), float32 logits; averaged over h and w they are the logits
+            whose softmax is ``probabilities`` (class activation maps, Zhou et al. 2016).
+    """
+
+    probabilities: NDArray[np.float32]
+    evidence: NDArray[np.float32]
+
+
+class TileClassifier:
+    """A ``.tflite`` exported by this project. Safe to share between threads."""
+
+    def __init__(self, model: Path, *, threads: int = 1) -> None:
+        """Loads the model.
+
+        Args:
+            model: The ``.tflite`` file.
+            threads: CPU threads of one inference, at least 1.
+
+        Raises:
+            ValueError: If the file is not a model exported by this project.
+        """
+        try:
+            interpreter = Interpreter(model_content=model.read_bytes(), num_threads=threads)
+            self._run = interpreter.get_signature_runner("serving_default")
+            shape = tuple(int(side) for side in self._run.get_input_details()["image"]["shape"])
+            outputs = set(self._run.get_output_details())
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise ValueError(f"{model} is not a model exported by this project: {error}") from error
+        if outputs != {"probabilities", "evidence"}:
+            raise ValueError(
+                f"{model}: outputs must be probabilities and evidence, received {sorted(outputs)}"
+            )
+        self._lock = threading.Lock()
+        self.tile_size = shape[1]
+
+    @classmethod
+    def from_bundle(cls, bundle: Path, spec: ModelSpec, *, threads: int = 1) -> "TileClassifier":
+        """Loads a bundle's model after checking it against the bundle's spec.
+
+        Raises:
+            SpecError: If the file's hash or input size is not what the spec says.
+        """
+        path = bundle / MODEL_FILE
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise SpecError(f"no readable {MODEL_FILE} in {bundle}: {error.strerror}") from error
+        if found != spec.model_sha256:
+            raise SpecError(
+                f"{path} does not belong to its spec.json: SHA-256 must be "
+                f"{spec.model_sha256[:12]}..., received {found[:12]}...; copy the bundle again"
+            )
+        classifier = cls(path, threads=threads)
+        if classifier.tile_size != spec.tile_size:
+            raise SpecError(
+                f"{path}: tile_size must be {spec.tile_size}, received {classifier.tile_size}"
+            )
+        return classifier
+
+    def predict(self, tiles: NDArray[np.float32]) -> Predictions:
+        """Classifies tiles one by one, so that a face's result never depends on its company.
+
+        Args:
+            tiles: Shape (N, T, T, 3), float32 in [0, 255]; N may be 0.
+
+        Returns:
+            Arrays whose first axis is always N.
+
+        Raises:
+            ValueError: If the tiles have another shape or dtype.
+        """
+        expected = (self.tile_size, self.tile_size, 3)
+        if tiles.ndim != 4 or tiles.shape[1:] != expected or tiles.dtype != np.float32:
+            raise ValueError(
+                f"tiles must be float32 of shape (N, {expected[0]}, {expected[1]}, 3), "
+                f"received {tiles.dtype} of shape {tiles.shape}"
+            )
+        with self._lock:
+            results = [self._run(image=tile[None]) for tile in tiles]
+        if not results:
+            return Predictions(np.zeros((0, 7), np.float32), np.zeros((0, 1, 1, 7), np.float32))
+        return Predictions(
+            np.concatenate([result["probabilities"] for result in results]),
+            np.concatenate([result["evidence"] for result in results]),
+        )

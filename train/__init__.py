@@ -1,0 +1,1 @@
+"""Command lines for training and evaluation."""

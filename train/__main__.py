@@ -1,0 +1,133 @@
+"""Trains a model: ``python -m train --recipe cpu --data fer2013.zip --out runs/cpu``."""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from fer.nn import dataset, leaks
+from fer.nn.fit import HISTORY, TrainingError, fit
+from train.command import add_data_options, run, write_json
+from train.recipes import RECIPES
+
+EPILOG = """examples:
+  python -m train --recipe cpu --data fer2013.zip --votes ferplus_votes.csv --out runs/cpu
+  python -m train --recipe cpu --data fer2013.csv --init start.keras --out runs/warm
+  python -m train --recipe cpu --data fer2013.zip --out runs/cpu --resume
+  python -m train --recipe smoke --data sample.csv --init none --out runs/smoke
+"""
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m train",
+        description="Train EfficientNetB0 on FER2013 in two stages. Images that leak from the "
+        "test splits into Training are found and left out.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="cpu")
+    add_data_options(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder")
+    parser.add_argument(
+        "--init",
+        default="imagenet",
+        metavar="{imagenet,none,PATH.keras}",
+        help="start from ImageNet weights (downloaded by Keras), from random ones, or from a "
+        "feature extractor or checkpoint (default: imagenet)",
+    )
+    parser.add_argument(
+        "--exclude",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="names of further images to leave out of training, one a line",
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs of every stage")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    return parser.parse_args()
+
+
+def _main() -> None:
+    options = _parse()
+    recipe = RECIPES[options.recipe]
+    if options.epochs is not None:
+        recipe = recipe.with_epochs(options.epochs)
+    config_path = options.out / "config.json"
+    if config_path.exists() and not options.resume:
+        raise ValueError(f"{options.out} holds a run already: add --resume, or choose another --out")
+    if options.resume and not config_path.exists():
+        raise TrainingError(f"nothing to resume in {options.out}; start without --resume")
+
+    data = dataset.load(options.data, votes=options.votes)
+    print("images per class:", ", ".join(f"{k} {n}" for k, n in data.class_counts().items()))
+    audit = leaks.audit(data)
+    drops = audit.training_drops().union(*map(leaks.read_names, options.exclude))
+    whole = data.split("Training")
+    training = leaks.exclude(whole, drops)
+    leaks.require_all_classes(training)
+    print(f"training on {len(training)} of {len(whole)} images: the others are duplicates "
+          "or excluded")
+    config = {
+        "recipe": {"name": options.recipe, **dataclasses.asdict(recipe)},
+        "init": Path(options.init).name,
+        "seed": options.seed,
+        "git_sha": _git_sha(),
+        "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
+        "training_images": len(training),
+        "dropped_images": len(whole) - len(training),
+        "class_counts": training.class_counts(),
+        "votes": options.votes is not None,
+    }
+    if options.resume:
+        _check_same_recipe(json.loads(config_path.read_text(encoding="utf-8")), config)
+    else:
+        write_json(config_path, config)
+        write_json(options.out / "audit.json", audit.to_dict())
+    started = time.monotonic()
+    best = fit(
+        options.out,
+        recipe,
+        training,
+        data.split("PublicTest"),
+        init=options.init,
+        seed=options.seed,
+        resume=options.resume,
+    )
+    minutes = (time.monotonic() - started) / 60
+    print(f"done in {minutes:.1f} minutes: {best}; history in {options.out / HISTORY}")
+    print(f"next: python -m train.evaluate --model {best} --data {options.data}")
+
+
+def _check_same_recipe(before: dict[str, object], now: dict[str, object]) -> None:
+    for key in ("recipe", "seed", "training_images"):
+        # Through JSON, where a tuple is a list.
+        if json.loads(json.dumps(now[key])) != before[key]:
+            raise ValueError(
+                f"--resume: {key} differs from the run's config.json; use the same options"
+            )
+
+
+def _git_sha() -> str | None:
+    try:
+        return subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+if __name__ == "__main__":
+    run(_main)

@@ -1,0 +1,57 @@
+"""What the training command lines share: data options, errors, atomic JSON."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fer.nn.dataset import DatasetError
+from fer.nn.fit import TrainingError
+from fer.nn.model import ModelError
+
+
+def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Adds ``--data`` and ``--votes``."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=required,
+        metavar="PATH",
+        help="fer2013.csv, the Kaggle folder, or a .zip of it",
+    )
+    parser.add_argument(
+        "--votes",
+        type=Path,
+        metavar="CSV",
+        help="FER+ votes: fer2013new.csv, or a table keyed by image names",
+    )
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command: bad input is one line on stderr and exit 2, a failed run exit 1."""
+    try:
+        main()
+    except (DatasetError, ModelError, ValueError) as error:
+        _leave(2, str(error))
+    except TrainingError as error:
+        _leave(1, str(error))
+    except OSError as error:
+        _leave(1, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+    except KeyboardInterrupt:
+        _leave(130, "interrupted; finished epochs are kept, go on with --resume")
+
+
+def _leave(code: int, message: str) -> None:
+    line = " ".join(message.split())
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def write_json(path: Path, values: object) -> None:
+    """Writes indented JSON under a temporary name and renames it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
