@@ -168,7 +168,7 @@ def fit(
                 optimizer_state = None
             callbacks: list[keras.callbacks.Callback] = [
                 _Recorder(run, index, stage.name, rows, bar),
-                keras.callbacks.TensorBoard(run / "tensorboard" / stage.name, write_graph=False),
+                keras.callbacks.TensorBoard(run / "tensorboard" / stage.name, profile_batch=0),
             ]
             if stage.schedule == "plateau":
                 callbacks.append(keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=5))
