@@ -134,8 +134,8 @@ class BlazeFaceDetector:
         view = _resize(square_crop(image, face, self._config.close), 128, 128)
         boxes = self._closer.run(view, self._config.confirm)
         centre = np.abs((boxes[:, :2] + boxes[:, 2:4]) / 2 - 64)
-        size = (boxes[:, 2:4]-boxes[:,:2]).mean(1)*self._config.close.scale/128
-        return bool(((centre < 20).all(axis=1)&(size>.6)&(size<1.6)).any())
+        size = (boxes[:, 2:4] - boxes[:, :2]).mean(1) * self._config.close.scale / 128
+        return bool(((centre < 20).all(axis=1) & (size > 0.6) & (size < 1.6)).any())
 
 
 class _BlazeFace:
@@ -200,7 +200,9 @@ class YuNetDetector:
                 str(model), "", (320, 320), score_threshold=self._MIN_SCORE
             )
         except cv2.error as error:
-            raise ValueError(f"{model} is not a YuNet model OpenCV can read: {error.err}") from error
+            raise ValueError(
+                f"{model} is not a YuNet model OpenCV can read: {error.err}"
+            ) from error
         self._lock = threading.Lock()
 
     def detect(self, image: NDArray[np.uint8]) -> list[FaceBox]:

@@ -30,6 +30,10 @@ class CropSpec:
     offset_y: float
 
 
+FER2013_CROP = CropSpec(scale=1.14, offset_y=-0.08)
+"""FER2013's own framing, as BlazeFace sees it: ``python -m train.framing`` measures it."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """How far the probabilities can be believed, measured on held-out images.

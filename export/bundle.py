@@ -1,0 +1,150 @@
+"""A bundle: one exported variant with everything a host needs, written whole or not at all."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+
+from export import golden
+from export.parity import Parity
+from export.recipes import Variant
+from fer.labels import LABELS
+from fer.metrics import Accuracy
+from fer.runtime import MODEL_FILE
+from fer.spec import FER2013_CROP, Calibration, ModelSpec
+
+CHECKPOINT_FILE = "model.keras"
+
+CARD = """# {name}, {variant}, view `{view}`
+
+Recognises the expression of one face: {labels}. EfficientNetB0 trained on FER2013 with FER+
+votes as a second head. Input: one square RGB face crop, {size} x {size}, values 0 to 255; grey
+conversion and normalisation are inside the graph. How to crop: `spec.json`.
+
+## Measured
+
+On FER2013's {split} ({n} images, not trained on; it chose the epoch and fitted the temperature),
+without test-time averaging. Images that also stand in Training are out of the training set.
+
+| label view | accuracy | 95% interval |
+|---|---|---|
+{accuracies}
+
+Expected calibration error, on the half of {split} that did not fit the temperature:
+{calibration.ece_before:.3f} before, {calibration.ece_after:.3f} after (temperature
+{calibration.temperature:.2f}). Below a confidence of {calibration.uncertain_below:.2f} the top
+label was wrong at least as often as right: such a result is called uncertain.
+
+Against the Keras model, on {parity.tiles} tiles: largest probability difference
+{parity.max_difference:.2g}, mean {parity.mean_difference:.2g}, same label on
+{parity.agreement:.2%}.
+
+## Limits
+
+- An expression is not a felt emotion: the same face can mean many things, and people differ.
+- FER2013's labels are noisy (people agree with them on about two images of three), mostly of
+  adults, scraped from the web; fairness across groups has not been measured.
+- Disgust is rare in the training data, and fear is often taken for sadness or surprise.
+
+## Responsible use
+
+Do not use it to judge people at work, at school, in hiring, policing or medicine: in the European
+Union, inferring emotions at work and in education is prohibited (AI Act, Article 5(1)(f)), and
+people exposed to emotion recognition must be told (Article 50(3)).
+
+## Licence
+
+Code and weights: Apache-2.0. FER2013's images were collected for research and are not included;
+their licence is not ours to give. FER+ votes: MIT, Microsoft.
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of the checkpoint, for the model card.
+
+    Attributes:
+        split: Split of FER2013.
+        accuracy: Accuracy per label view.
+        calibration: Calibration of the exported view.
+    """
+
+    split: str
+    accuracy: dict[str, Accuracy]
+    calibration: Calibration
+
+
+def write(
+    folder: Path,
+    *,
+    content: bytes,
+    model: keras.Model,
+    variant: Variant,
+    view: str,
+    measured: Measured,
+    parity: Parity,
+    checkpoint: Path | None = None,
+) -> ModelSpec:
+    """Writes a bundle into an empty folder.
+
+    Args:
+        folder: Folder to fill; made here.
+        content: The ``.tflite`` file.
+        model: The inference model it was made from.
+        variant: The export variant.
+        view: Label view that is folded in.
+        measured: Accuracy and calibration.
+        parity: Result of the parity check.
+        checkpoint: ``.keras`` file to put beside it, for retraining; None for none.
+
+    Returns:
+        The spec that was written.
+    """
+    folder.mkdir(parents=True)
+    (folder / MODEL_FILE).write_bytes(content)
+    spec = ModelSpec(
+        name="fer-edge EfficientNetB0",
+        variant=variant.name,
+        view=view,
+        tile_size=model.input_shape[1],
+        crop=FER2013_CROP,
+        calibration=measured.calibration,
+        model_sha256=hashlib.sha256(content).hexdigest(),
+    )
+    (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
+    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    report = {
+        "split": measured.split,
+        "accuracy": {view: asdict(value) for view, value in measured.accuracy.items()},
+        "parity": parity.to_dict(),
+        "variant": dataclasses.asdict(variant),
+    }
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / "MODEL_CARD.md").write_text(_card(spec, measured, parity), encoding="utf-8")
+    golden.write(folder / "golden", model, variant)
+    if checkpoint:
+        shutil.copyfile(checkpoint, folder / CHECKPOINT_FILE)
+    return spec
+
+
+def _card(spec: ModelSpec, measured: Measured, parity: Parity) -> str:
+    rows = [
+        f"| {view} | {value.value:.2%} | {100 * value.low:.2f} to {100 * value.high:.2f} |"
+        for view, value in measured.accuracy.items()
+    ]
+    return CARD.format(
+        name=spec.name,
+        variant=spec.variant,
+        view=spec.view,
+        labels=", ".join(LABELS),
+        size=spec.tile_size,
+        split=measured.split,
+        n=next(iter(measured.accuracy.values())).n,
+        accuracies="\n".join(rows),
+        calibration=measured.calibration,
+        parity=parity,
+    )

@@ -1,0 +1,188 @@
+"""``python -m fer PHOTO...``: the expressions in photos, on the command line."""
+
+import argparse
+import contextlib
+import csv
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer._conflict import conflicting_install
+from fer.labels import LABELS
+
+if TYPE_CHECKING:
+    from fer.recognizer import FaceEmotion
+
+_EXAMPLES = """\
+examples:
+  python -m fer photo.jpg
+  python -m fer --json holiday/*.jpg > faces.json
+  python -m fer --csv --model my-bundle photo.jpg
+"""
+
+_BAD = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Command-line arguments; None for the process's own.
+
+    Returns:
+        0, or 2 if anything the user gave could not be used.
+    """
+    options = _parser().parse_args(arguments)
+    conflict = conflicting_install()
+    if conflict:
+        return _fail(conflict)
+    # A file name need not be valid text, nor the terminal able to show it.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # The pictures' decoders grumble about metadata; whatever matters becomes an error.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _recognize(options)
+
+
+def _recognize(options: argparse.Namespace) -> int:
+    from fer.image import ImageDecodeError
+    from fer.recognizer import EmotionRecognizer
+
+    try:
+        with _silent_stderr():
+            recognizer = EmotionRecognizer.from_bundle(
+                options.model, detector_model=options.detector_model, threads=options.threads
+            )
+    except ValueError as error:
+        return _fail(str(error))
+    failed = False
+
+    def results() -> "Iterator[tuple[str, list[FaceEmotion]]]":
+        nonlocal failed
+        for photo in options.photos:
+            try:
+                yield photo, recognizer.recognize(photo)
+            except ImageDecodeError as error:
+                failed = True
+                _fail(str(error))
+
+    try:
+        _PRINTERS[options.format](results(), max(map(len, options.photos)))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more on exit, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _BAD if failed else 0
+
+
+def _print_text(results: "Iterable[tuple[str, list[FaceEmotion]]]", indent: int) -> None:
+    for photo, faces in results:
+        for face in faces:
+            line = f"{photo:{indent}}  {face.label:8} {face.confidence:4.0%}"
+            print(line + ("  uncertain" if face.uncertain else ""))
+        if not faces:
+            print(f"{photo:{indent}}  no face found")
+
+
+def _print_json(results: "Iterable[tuple[str, list[FaceEmotion]]]", _: int) -> None:
+    document = [
+        {"image": photo, "faces": [face.to_dict() for face in faces]} for photo, faces in results
+    ]
+    print(json.dumps(document, indent=2))
+
+
+def _print_csv(results: "Iterable[tuple[str, list[FaceEmotion]]]", _: int) -> None:
+    box = ("x", "y", "width", "height", "score")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["image", "face", *box, "label", "confidence", "uncertain", *LABELS])
+    for photo, faces in results:
+        for number, face in enumerate(faces, 1):
+            writer.writerow(
+                [photo, number]
+                + [f"{getattr(face.box, edge):.6g}" for edge in box]
+                + [face.label, f"{face.confidence:.6f}", str(face.uncertain).lower()]
+                + [f"{face.probabilities[label]:.6f}" for label in LABELS]
+            )
+
+
+_PRINTERS = {"text": _print_text, "json": _print_json, "csv": _print_csv}
+
+
+def _fail(message: str) -> int:
+    print(f"fer: error: {' '.join(message.split())}", file=sys.stderr)
+    return _BAD
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keeps the runtime's greeting, which C++ writes, out of the user's terminal."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message: str) -> Any:
+        self.exit(_BAD, f"fer: error: {message}; see python -m fer --help\n")
+
+
+def _threads(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 256, received {text!r}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m fer",
+        description="Reads the facial expressions in photos: one line per face.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="a picture file")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        default="text",
+        help="print one JSON document, with the seven probabilities of every face",
+    )
+    form.add_argument(
+        "--csv", dest="format", action="store_const", const="csv", help="print one row per face"
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="model bundle (default: the one shipped)"
+    )
+    parser.add_argument(
+        "--detector-model",
+        type=Path,
+        metavar="FILE",
+        help="YuNet .onnx face detector (default: BlazeFace, shipped)",
+    )
+    parser.add_argument(
+        "--threads", type=_threads, default=1, metavar="N", help="CPU threads (default: 1)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
