@@ -34,7 +34,7 @@ CPU = Recipe(
     batch_size=64,
     # No frozen stage: behind batch norms that keep their ImageNet statistics the warm start's
     # features say little about faces, and the first steps of the whole network undo that stage.
-    stages=(Stage("whole", 12, train_backbone=True, learning_rate=1e-3, schedule="cosine"),),
+    stages=(Stage("whole", 9, train_backbone=True, learning_rate=1e-3, schedule="cosine"),),
     dropout=0.3,
     weight_decay=0.02,
     label_smoothing=0.1,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from fer.displays import TrainingCurvesDisplay
@@ -33,6 +34,7 @@ _COLUMNS: tuple[str, ...] = (
     "learning_rate",
     "seconds",
 )
+_STATISTICS_BATCHES = 24
 _CHECKPOINT = re.compile(r"last-(\d+)-(\d+)\.keras")
 
 
@@ -167,7 +169,7 @@ def fit(
                 _restore(model.optimizer, optimizer_state)
                 optimizer_state = None
             callbacks: list[keras.callbacks.Callback] = [
-                _Recorder(run, index, stage.name, rows, bar),
+                _Recorder(run, index, stage.name, _Statistics(model, batches), rows, bar),
                 keras.callbacks.TensorBoard(run / "tensorboard" / stage.name, profile_batch=0),
             ]
             if stage.schedule == "plateau":
@@ -227,10 +229,17 @@ class _Recorder(keras.callbacks.Callback):
     """Progress, divergence, moving-average evaluation, history and checkpoints of one stage."""
 
     def __init__(
-        self, run: Path, index: int, name: str, rows: list[dict[str, str]], bar: tqdm
+        self,
+        run: Path,
+        index: int,
+        name: str,
+        statistics: "_Statistics",
+        rows: list[dict[str, str]],
+        bar: tqdm,
     ) -> None:
         super().__init__()
         self._run, self._index, self._name, self._rows, self._bar = run, index, name, rows, bar
+        self._statistics = statistics
         self._started = time.monotonic()
         self._raw: list[np.ndarray] | None = None
 
@@ -252,9 +261,9 @@ class _Recorder(keras.callbacks.Callback):
         """Puts the averaged weights in place, so that they are what is validated and kept."""
         optimizer = self.model.optimizer
         if optimizer.use_ema:
-            variables = self.model.trainable_variables
-            self._raw = [variable.numpy() for variable in variables]
-            optimizer.finalize_variable_values(variables)
+            self._raw = [variable.numpy() for variable in self.model.variables]
+            optimizer.finalize_variable_values(self.model.trainable_variables)
+            self._statistics.refresh()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = logs or {}
@@ -262,7 +271,7 @@ class _Recorder(keras.callbacks.Callback):
         if all(accuracy >= float(row["val_accuracy"]) for row in self._rows):
             models.save(self.model, self._run / BEST)
         if self._raw is not None:
-            for variable, raw in zip(self.model.trainable_variables, self._raw, strict=True):
+            for variable, raw in zip(self.model.variables, self._raw, strict=True):
                 variable.assign(raw)
             self._raw = None
         row = {
@@ -282,10 +291,47 @@ class _Recorder(keras.callbacks.Callback):
         _keep_checkpoint(self.model, self._run, self._index, epoch + 1)
 
 
+class _Statistics:
+    """Measures the batch norms' statistics anew for averaged weights.
+
+    The moving statistics belong to the weights they were gathered with; with the average of many
+    weights they are far enough off to ruin it (Izmailov et al. 2018, section 3.2).
+    """
+
+    def __init__(self, model: keras.Model, batches: tf.data.Dataset) -> None:
+        self._norms = [
+            layer
+            for layer in model.get_layer("backbone").layers
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        ]
+        self._batches = batches.take(_STATISTICS_BATCHES)
+        self._forward = tf.function(lambda tiles: model(tiles, training=True))
+
+    def refresh(self) -> None:
+        """Replaces the moving statistics by their mean over some training batches."""
+        if not self._norms:
+            return
+        variables = [v for norm in self._norms for v in norm.non_trainable_variables]
+        momenta = [norm.momentum for norm in self._norms]
+        sums = [np.zeros(variable.shape, np.float64) for variable in variables]
+        for norm in self._norms:
+            norm.momentum = 0.0  # each batch's own statistics
+        count = 0
+        for tiles, _, _ in self._batches:
+            count += 1
+            self._forward(tiles)
+            for total, variable in zip(sums, variables, strict=True):
+                total += variable.numpy()
+        for norm, momentum in zip(self._norms, momenta, strict=True):
+            norm.momentum = momentum
+        for total, variable in zip(sums, variables, strict=True):
+            variable.assign(total / count)
+
+
 def _keep_checkpoint(model: keras.Model, run: Path, stage: int, epoch: int) -> None:
     """Writes the checkpoint, then removes the older ones: there is always a whole one."""
     path = run / f"last-{stage}-{epoch}.keras"
-    models.save(model, path)
+    models.save(model, path, with_optimizer=True)
     for other in run.glob("last-*.keras"):
         if other != path:
             other.unlink()

@@ -106,8 +106,17 @@ def is_checkpoint(model: keras.Model) -> bool:
     return {"luminance", "backbone", *HEADS} <= names
 
 
-def save(model: keras.Model, path: Path) -> None:
-    """Writes a ``.keras`` file under a temporary name and renames it, so none is ever half."""
+def save(model: keras.Model, path: Path, *, with_optimizer: bool = False) -> None:
+    """Writes a ``.keras`` file under a temporary name and renames it, so none is ever half.
+
+    Args:
+        model: The model.
+        path: The file.
+        with_optimizer: Whether to keep the optimizer's state, four times as many numbers.
+    """
+    if not with_optimizer:
+        # The same layers in a model that was never compiled.
+        model = keras.Model(model.input, model.output, name=model.name)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.keras")
     try:
         model.save(temporary)
