@@ -78,8 +78,7 @@ def _main() -> None:
     print(f"calibrating on half of {SPLIT}, view {options.view}")
     logits = logits_of(checkpoint, held.images)
     accuracy = {
-        view: Accuracy.of(view_logits(logits, view).argmax(axis=1) == held.labels)
-        for view in VIEWS
+        view: Accuracy.of(view_logits(logits, view).argmax(axis=1) == held.labels) for view in VIEWS
     }
     measured = bundle.Measured(
         SPLIT, accuracy, calibrate(view_logits(logits, options.view), held.labels)

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import tempfile
-from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -23,22 +22,19 @@ def convert(model: keras.Model, variant: Variant) -> bytes:
         ``evidence``, built-in operators only.
     """
     size = model.input_shape[1]
-    # The signature fixes the batch: a dynamic one adds shape arithmetic that GPUs refuse.
-    signature = [keras.InputSpec(shape=(1, size, size, 3), dtype="float32", name="image")]
-    options: dict[str, object] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-    optimizations = []
-    if variant.weights == "float16":
-        optimizations = [tf.lite.Optimize.DEFAULT]
-        options["supported_types"] = [tf.float16]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.tflite"
-        with contextlib.redirect_stdout(io.StringIO()):
-            model.export(
-                path,
-                format="litert",
-                input_signature=signature,
-                verbose=False,
-                target_spec=options,
-                optimizations=optimizations,
-            )
-        return path.read_bytes()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        archive.add_endpoint(
+            "serve",
+            model.call,
+            # A fixed batch: a dynamic one adds shape arithmetic that GPUs refuse.
+            input_signature=[tf.TensorSpec((1, size, size, 3), tf.float32, name="image")],
+        )
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if variant.weights == "float16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return bytes(converter.convert())

@@ -26,6 +26,7 @@ examples:
 """
 
 _BAD = 2
+_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command-line arguments; None for the process's own.
 
     Returns:
-        0, or 2 if anything the user gave could not be used.
+        0; 2 if anything the user gave could not be used; 130 if interrupted.
     """
     options = _parser().parse_args(arguments)
     conflict = conflicting_install()
@@ -49,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _recognize(options)
+        try:
+            return _recognize(options)
+        except KeyboardInterrupt:
+            return _INTERRUPTED
 
 
 def _recognize(options: argparse.Namespace) -> int:

@@ -150,7 +150,9 @@ class TrainingCurvesDisplay(Display):
                 if epoch > 1 and self.stages[epoch - 1] != self.stages[epoch - 2]:
                     axes.axvline(epoch - 0.5, color="0.6", linestyle=":")
                     axes.annotate(
-                        self.stages[epoch - 1], (epoch - 0.4, 0.02), xycoords=("data", "axes fraction")
+                        self.stages[epoch - 1],
+                        (epoch - 0.4, 0.02),
+                        xycoords=("data", "axes fraction"),
                     )
             axes.set(xlabel="epoch", title=column)
             axes.legend()

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fer.spec import CropSpec
 
 BLAZEFACE_FILE = Path(__file__).parent / "assets" / "faces" / "face_detection_short_range.tflite"
+_NATIVE = 128  # side of the square BlazeFace short-range was trained on
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class FaceBox:
     width: float
     height: float
     score: float
+
+    @property
+    def area(self) -> float:
+        """Width times height."""
+        return self.width * self.height
 
 
 class FaceDetector(Protocol):
@@ -64,19 +70,20 @@ class BlazeFaceConfig:
         looks: The looks at the whole picture, largest first. A face is found when it spans about
             30 to 130 pixels of a look, so one look cannot serve both a portrait and a group.
         propose: Score in [0, 1] from which a box is considered.
-        sure: Score from which it is believed; below, the network looks at it again.
-        close: Framing of that closer look: the face in the middle, large, with some surroundings.
+        sure: Score from which it is believed; below, the network takes a closer look.
+        close: Framing of the closer look, with the face as large as the network likes it best. A
+            face too large to be framed so within the picture is believed as it is.
         confirm: Score the closer look must reach.
     """
 
     looks: tuple[Look, ...] = (
         Look(pixels=512 * 384, enlarge=False),
-        Look(pixels=128 * 128, enlarge=True),
+        Look(pixels=_NATIVE * _NATIVE, enlarge=True),
     )
     propose: float = 0.5
     sure: float = 0.8
-    close: CropSpec = CropSpec(scale=2.2, offset_y=0.0)
-    confirm: float = 0.6
+    close: CropSpec = field(default_factory=lambda: CropSpec(scale=2.2, offset_y=0.0))
+    confirm: float = 0.7
 
 
 class BlazeFaceDetector:
@@ -105,24 +112,22 @@ class BlazeFaceDetector:
             image: Shape (H, W, 3), uint8.
 
         Returns:
-            One box per face; empty where there is no face.
+            One box per face, largest first; empty where there is no face.
         """
         with self._lock:
-            proposals = self._propose(image)
-            faces = [
-                face
-                for face in proposals
-                if face.score >= self._config.sure or self._confirm(image, face)
-            ]
-        return faces
+            return _outermost([face for face in self._propose(image) if self._holds(image, face)])
 
     def _propose(self, image: NDArray[np.uint8]) -> list[FaceBox]:
         found = []
         seen = image
         for look, network in zip(self._config.looks, self._wholes, strict=True):
-            scale = math.sqrt(look.pixels / (image.shape[0] * image.shape[1]))
-            if not look.enlarge:
-                scale = min(scale, 1.0)
+            side = math.sqrt(look.pixels)
+            # Without the second bound, a strip one pixel high would be padded to gigabytes.
+            scale = min(
+                side / math.sqrt(image.shape[0] * image.shape[1]),
+                8 * side / max(image.shape),
+                math.inf if look.enlarge else 1.0,
+            )
             # Each look shrinks what the last one saw: a large photo is read only once.
             seen = _resize(seen, scale * image.shape[1], scale * image.shape[0])
             boxes = network.run(seen, self._config.propose)
@@ -130,12 +135,21 @@ class BlazeFaceDetector:
             found.append(boxes)
         return _merge(np.concatenate(found))
 
-    def _confirm(self, image: NDArray[np.uint8], face: FaceBox) -> bool:
-        view = _resize(square_crop(image, face, self._config.close), 128, 128)
-        boxes = self._closer.run(view, self._config.confirm)
-        centre = np.abs((boxes[:, :2] + boxes[:, 2:4]) / 2 - 64)
-        size = (boxes[:, 2:4] - boxes[:, :2]).mean(1) * self._config.close.scale / 128
-        return bool(((centre < 20).all(axis=1) & (size > 0.6) & (size < 1.6)).any())
+    def _holds(self, image: NDArray[np.uint8], face: FaceBox) -> bool:
+        config = self._config
+        if face.score >= config.sure or face.width * config.close.scale > max(image.shape):
+            return True
+        # A face that fills a phone's photo has far more pixels than the network will see.
+        step = max(1, int(face.width * config.close.scale) // (4 * _NATIVE))
+        sparse = _moved(face, 0, 0, 1 / step)
+        left, top, side = crop_square(sparse, config.close)
+        square = square_crop(image[::step, ::step], sparse, config.close)
+        view = _resize(square, _NATIVE, _NATIVE)
+        seen = _moved(sparse, left, top, _NATIVE / side)
+        return any(
+            _common(seen, again) > 0.4 * (seen.area + again.area - _common(seen, again))
+            for again in _merge(self._closer.run(view, config.confirm))
+        )
 
 
 class _BlazeFace:
@@ -147,6 +161,7 @@ class _BlazeFace:
     def __init__(self, model: Path, threads: int) -> None:
         self._interpreter = Interpreter(model_path=str(model), num_threads=threads)
         self._shape: tuple[int, ...] = ()
+        self._prepare((1, _NATIVE, _NATIVE, 3))
 
     def run(self, image: NDArray[np.uint8], min_score: float) -> NDArray[np.float32]:
         """Returns rows of left, top, right, bottom in pixels and score, shape (N, 5)."""
@@ -199,9 +214,13 @@ class YuNetDetector:
             self._network = cv2.FaceDetectorYN.create(
                 str(model), "", (320, 320), score_threshold=self._MIN_SCORE
             )
+            # OpenCV 5 loads a model of fixed input size, and only fails on another size.
+            self._network.setInputSize((320, 256))
+            self._network.detect(np.zeros((256, 320, 3), np.uint8))
         except cv2.error as error:
             raise ValueError(
-                f"{model} is not a YuNet model OpenCV can read: {error.err}"
+                f"{model} is not a YuNet model this OpenCV can run; "
+                "take face_detection_yunet_2026may.onnx of OpenCV Zoo"
             ) from error
         self._lock = threading.Lock()
 
@@ -270,35 +289,61 @@ def _resize(image: NDArray[np.uint8], width: float, height: float) -> NDArray[np
     size = max(1, round(width)), max(1, round(height))
     if image.shape[1] > 2 * size[0] and image.shape[0] > 2 * size[1]:
         # Averaging all of a phone's photo takes longer than finding its faces.
-        image = cv2.resize(image, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR)
+        twice = cv2.resize(image, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR)
+        image = np.asarray(twice, np.uint8)
     shrinks = size[0] < image.shape[1]
     resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(resized, np.uint8)
 
 
-def _merge(boxes: NDArray[np.float32], same: float = 0.3, inside: float = 0.7) -> list[FaceBox]:
+def _merge(boxes: NDArray[np.float32], same: float = 0.3) -> list[FaceBox]:
     """Merges the boxes of one face (MediaPipe's weighted non-maximum suppression).
 
     Args:
         boxes: Rows of left, top, right, bottom and score, shape (N, 5).
         same: Intersection over union above which two boxes are one face, averaged by score.
-        inside: Share of the smaller box covered by the better one above which it is dropped.
 
     Returns:
         One box per face, best score first.
     """
-    left_boxes = boxes[np.argsort(-boxes[:, 4], kind="stable")]
+    rest = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     faces = []
-    while len(left_boxes):
-        area = np.prod(left_boxes[:, 2:4] - left_boxes[:, :2], axis=1)
-        best = left_boxes[0]
-        edges = np.minimum(best[2:4], left_boxes[:, 2:4]) - np.maximum(best[:2], left_boxes[:, :2])
+    while len(rest):
+        best = rest[0]
+        edges = np.minimum(best[2:4], rest[:, 2:4]) - np.maximum(best[:2], rest[:, :2])
         common = np.prod(edges.clip(min=0), axis=1)
-        agrees = common > same * (area[0] + area - common)
+        areas = np.prod(rest[:, 2:4] - rest[:, :2], axis=1)
+        agrees = common > same * (areas[0] + areas - common)
         agrees[0] = True
         left, top, right, bottom, _ = np.average(
-            left_boxes[agrees], axis=0, weights=left_boxes[agrees, 4]
+            rest[agrees], axis=0, weights=rest[agrees, 4]
         ).tolist()
         faces.append(FaceBox(left, top, right - left, bottom - top, float(best[4])))
-        left_boxes = left_boxes[~agrees & (common <= inside * np.minimum(area[0], area))]
+        rest = rest[~agrees]
     return faces
+
+
+def _outermost(faces: list[FaceBox], inside: float = 0.7) -> list[FaceBox]:
+    """Drops what is mostly inside a larger face: a mouth or an eye can look like a face."""
+    kept: list[FaceBox] = []
+    for face in sorted(faces, key=lambda face: -face.area):
+        if all(_common(face, larger) <= inside * face.area for larger in kept):
+            kept.append(face)
+    return kept
+
+
+def _moved(face: FaceBox, left: float, top: float, scale: float) -> FaceBox:
+    """Returns the face as seen in a picture that starts at (left, top) and is scaled."""
+    return FaceBox(
+        (face.x - left) * scale,
+        (face.y - top) * scale,
+        face.width * scale,
+        face.height * scale,
+        face.score,
+    )
+
+
+def _common(a: FaceBox, b: FaceBox) -> float:
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    return max(0.0, width) * max(0.0, height)

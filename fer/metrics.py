@@ -130,15 +130,13 @@ def classify(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     ece, reliability = calibration_error(probabilities, labels)
 
     def average(weights: NDArray[np.int64]) -> ClassScores:
-        means = (float(np.average(values, weights=weights)) for values in (precision, recall, f1))
-        return ClassScores(*means, support=int(support.sum()))
+        means = np.average([precision, recall, f1], axis=1, weights=weights).tolist()
+        return ClassScores(*means, int(support.sum()))
 
     return Classification(
         accuracy=Accuracy.of(predicted == labels),
         per_class={
-            label: ClassScores(
-                float(precision[i]), float(recall[i]), float(f1[i]), int(support[i])
-            )
+            label: ClassScores(float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
             for i, label in enumerate(LABELS)
         },
         macro=average((support > 0).astype(np.int64)),
@@ -181,7 +179,7 @@ def calibration_error(
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     """Returns probabilities, float32, from logits along the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:

@@ -130,7 +130,7 @@ class EmotionRecognizer:
             fer.image.ImageDecodeError: If the photo cannot be read.
         """
         photo = load_image(image)
-        boxes = sorted(self._detector.detect(photo), key=lambda box: -box.width * box.height)
+        boxes = sorted(self._detector.detect(photo), key=lambda box: -box.area)
         return [self._read_face(photo, box) for box in boxes]
 
     def _read_face(self, photo: NDArray[np.uint8], box: FaceBox) -> FaceEmotion:

@@ -27,7 +27,9 @@ def drawn(per_class: dict[str, int], seed: int = 0) -> Fer2013:
         for label in range(len(LABELS)):
             angle = np.pi * label / len(LABELS)
             for _ in range(count):
-                wave = np.sin((across * np.cos(angle) + down * np.sin(angle)) / 3 + rng.uniform(0, 6))
+                wave = np.sin(
+                    (across * np.cos(angle) + down * np.sin(angle)) / 3 + rng.uniform(0, 6)
+                )
                 noisy = 128 + 60 * wave + rng.normal(0, 25, (48, 48))
                 images.append(noisy.clip(0, 255).astype(np.uint8))
                 labels.append(label)

@@ -60,8 +60,9 @@ def test_rotation_and_zoom_keep_the_middle_and_shift_moves_it():
     def centres(ranges):
         tiles = augment(images, 96, ranges).numpy()[..., 0]
         axis = np.arange(96)
-        return np.array([(tile.sum(0) @ axis / tile.sum(), tile.sum(1) @ axis / tile.sum())
-                         for tile in tiles])
+        return np.array(
+            [(tile.sum(0) @ axis / tile.sum(), tile.sum(1) @ axis / tile.sum()) for tile in tiles]
+        )
 
     assert centres(with_only(rotation=30.0, zoom=0.3)) == pytest.approx(
         np.full((50, 2), 47.5), abs=0.1

@@ -62,9 +62,12 @@ def _main() -> None:
     if options.epochs is not None:
         recipe = recipe.with_epochs(options.epochs)
     config_path = options.out / "config.json"
-    if config_path.exists() and not options.resume:
-        raise ValueError(f"{options.out} holds a run already: add --resume, or choose another --out")
-    if options.resume and not config_path.exists():
+    begun = any(options.out.glob("last-*.keras"))
+    if begun and not options.resume:
+        raise ValueError(
+            f"{options.out} holds a run already: add --resume, or choose another --out"
+        )
+    if options.resume and not begun:
         raise TrainingError(f"nothing to resume in {options.out}; start without --resume")
 
     data = dataset.load(options.data, votes=options.votes)
@@ -74,8 +77,9 @@ def _main() -> None:
     whole = data.split("Training")
     training = leaks.exclude(whole, drops)
     leaks.require_all_classes(training)
-    print(f"training on {len(training)} of {len(whole)} images: the others are duplicates "
-          "or excluded")
+    print(
+        f"training on {len(training)} of {len(whole)} images: the others are duplicates or excluded"
+    )
     config = {
         "recipe": {"name": options.recipe, **dataclasses.asdict(recipe)},
         "init": Path(options.init).name,

@@ -31,7 +31,7 @@ def _main() -> None:
         counts = part.class_counts().values()
         print(f"{split:<12}" + "".join(f"{n:>9}" for n in counts) + f"{len(part):>9}")
     audit = leaks.audit(data)
-    print(f"\n{'images of ... that duplicate one of ...':<42}{'exact':>7}{'near':>7}{'other label':>13}")
+    print(f"\n{'images of one split in another':<42}{'exact':>7}{'near':>7}{'other label':>13}")
     for pair, n in audit.counts().items():
         print(f"{pair:<42}{n['exact']:>7}{n['near']:>7}{n['other_label']:>13}")
     print(f"\ntraining drops {len(audit.training_drops())} images")

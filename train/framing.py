@@ -5,7 +5,6 @@ Where does the face detector see the face in a FER2013 image? The medians become
 """
 
 import argparse
-from pathlib import Path
 
 import cv2
 import numpy as np

@@ -60,7 +60,9 @@ def score_photos(
     print(f"{model.name} on {photos.name}, view {view or 'unknown (no spec.json)'}")
     print(f"  faces found {found.sum()} of {len(labels)} photos")
     print(f"  accuracy    {accuracy}")
-    print(f"  mean recall {mean_recall:.4f}   " + "  ".join(f"{k} {v:.2f}" for k, v in recall.items()))
+    print(
+        f"  mean recall {mean_recall:.4f}   " + "  ".join(f"{k} {v:.2f}" for k, v in recall.items())
+    )
     show(result)
     if plots:
         save_plots(result, plots, f"photos, view {view}", "photos")
@@ -80,7 +82,7 @@ def score_photos(
 def _crops(
     photos: Path, crop: CropSpec
 ) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64], NDArray[np.bool_]]:
-    """Returns a crop (S, S, 3) of each face, the labels (N,) of all photos and which (N,) have a face."""
+    """Returns a crop (S, S, 3) per face, all photos' labels (N,) and which (N,) have a face."""
     detector = BlazeFaceDetector()
     squares, labels, found = [], [], []
     for label, content in tqdm(list(_read(photos)), unit="photo", leave=False, disable=None):

@@ -142,9 +142,7 @@ def _open(data: Path) -> tuple[_Reader, str]:
         return lambda: _read_zip(data), content
     if data.suffix.lower() == ".csv":
         return lambda: _read_csv(data), content
-    raise DatasetError(
-        f"data must be fer2013.csv, the Kaggle folder or its .zip, received {data}"
-    )
+    raise DatasetError(f"data must be fer2013.csv, the Kaggle folder or its .zip, received {data}")
 
 
 def _read_csv(path: Path) -> Iterator[_Row]:

@@ -164,7 +164,7 @@ def fit(
         for index, stage in enumerate(recipe.stages):
             if index < first:
                 continue
-            _compile(model, recipe, stage, steps)
+            compile_stage(model, recipe, stage, steps)
             if optimizer_state is not None:
                 _restore(model.optimizer, optimizer_state)
                 optimizer_state = None
@@ -189,7 +189,8 @@ def fit(
     return run / BEST
 
 
-def _compile(model: keras.Model, recipe: Recipe, stage: Stage, steps: int) -> None:
+def compile_stage(model: keras.Model, recipe: Recipe, stage: Stage, steps: int) -> None:
+    """Sets what learns, the losses and the optimizer of a stage with ``steps`` steps an epoch."""
     model.get_layer("backbone").trainable = stage.train_backbone
     rate: float | keras.optimizers.schedules.LearningRateSchedule = stage.learning_rate
     if stage.schedule == "cosine":

@@ -82,8 +82,11 @@ class Audit:
 
 def audit(dataset: Fer2013) -> Audit:
     """Finds duplicates between the splits (exact and near) and inside Training (exact)."""
-    present = [split for split in ("Training", "PublicTest", "PrivateTest")
-               if np.any(dataset.splits == split)]
+    present = [
+        split
+        for split in ("Training", "PublicTest", "PrivateTest")
+        if np.any(dataset.splits == split)
+    ]
     parts = {split: dataset.split(split) for split in present}
     leaks = {
         f"{first} in {second}": _duplicates(parts[first], parts[second])

@@ -1,0 +1,77 @@
+"""What data and augmentation cost: ``python -m benchmarks.training``.
+
+Trains the ``cpu`` recipe's network on random images twice, in turns so that drift hits both
+alike: through the training pipeline, and bare, on one batch that lies ready in memory.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.machine import machine
+from fer.labels import LABELS
+from fer.nn import fit, model
+from fer.nn.augment import training_batches
+from fer.nn.dataset import SIDE, Fer2013
+from train.command import write_json
+from train.recipes import CPU
+
+
+def _random_images(count: int) -> Fer2013:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, len(LABELS), count)
+    return Fer2013(
+        rng.integers(0, 256, (count, SIDE, SIDE), dtype=np.uint8),
+        labels,
+        np.full(count, "Training"),
+        np.array([str(index) for index in range(count)]),
+        np.eye(len(LABELS), dtype=np.float32)[labels],
+    )
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("--steps", type=int, default=20, help="steps of each turn")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_name("training.json"))
+    options = parser.parse_args()
+    batch, size = CPU.batch_size, CPU.tile_size
+    network = model.build(size, init="none", dropout=CPU.dropout)
+    fit.compile_stage(network, CPU, CPU.stages[-1], options.steps)
+    images = _random_images(batch * options.steps)
+    pipeline = training_batches(images, size, batch, CPU.augmentation, seed=0)
+    ready = next(iter(pipeline))
+    bare = tf.data.Dataset.from_tensors(ready).repeat(options.steps)
+    seconds: dict[str, list[float]] = {"pipeline": [], "bare": []}
+    for turn in range(options.turns + 1):
+        for name, batches in (("pipeline", pipeline), ("bare", bare)):
+            started = time.perf_counter()
+            network.fit(batches, verbose=0, shuffle=False)
+            if turn:  # the first turn traces
+                seconds[name].append(time.perf_counter() - started)
+    rates = {
+        name: batch * options.steps / statistics.median(values) for name, values in seconds.items()
+    }
+    ratio = rates["pipeline"] / rates["bare"]
+    for name, rate in rates.items():
+        print(f"{name:<9}{rate:>7.1f} images/s")
+    print(f"{'ratio':<9}{ratio:>7.3f}")
+    report = {
+        "machine": machine(),
+        "tile_size": size,
+        "batch_size": batch,
+        "images_per_second": rates,
+        "pipeline_over_bare": ratio,
+    }
+    write_json(options.json, report)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,68 @@
+"""Fixtures shared by several test modules."""
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.png"
+
+
+@pytest.fixture
+def astronaut():
+    """A public-domain portrait, 512 x 512: one smiling face."""
+    return ASTRONAUT
+
+
+@pytest.fixture(scope="session")
+def group(tmp_path_factory):
+    """A photo of three faces of different sizes: the largest on the right, then left, middle."""
+    with Image.open(ASTRONAUT) as image:
+        portrait = image.convert("RGB").crop((100, 0, 350, 300))
+    picture = Image.new("RGB", (1000, 480), (150, 165, 180))
+    picture.paste(portrait.resize((300, 360)), (20, 90))
+    picture.paste(portrait.resize((200, 240)), (360, 180))
+    picture.paste(portrait.resize((375, 450)), (600, 20))
+    path = tmp_path_factory.mktemp("photos") / "group.png"
+    picture.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def no_face(tmp_path_factory):
+    """A colourful picture without a face."""
+    y, x = np.mgrid[:300, :400].astype(np.float32)
+    waves = np.stack([np.sin(x / 23), np.cos(y / 31), np.sin((x + y) / 47)], axis=2)
+    path = tmp_path_factory.mktemp("photos") / "waves.jpg"
+    Image.fromarray((127 + 120 * waves).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def recognizer():
+    """The shipped model, loaded once."""
+    from fer.recognizer import EmotionRecognizer
+
+    return EmotionRecognizer.from_bundle()
+
+
+@pytest.fixture(scope="session")
+def server(recognizer, tmp_path_factory):
+    """The address of the app, running with the shipped model."""
+    import app
+
+    card = "---\nlicense: apache-2.0\n---\n# Card of the test\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        demo = app.build(recognizer, card)
+        yield app.serve(demo, "127.0.0.1", free_port())
+        demo.close()
+
+
+def free_port():
+    """Returns a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,307 @@
+"""Training, evaluation and export, from the command line, on drawn images."""
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer.labels import LABELS
+from tests.synthetic import drawn, rows, tree, write_csv, write_tree, write_zip
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+DATA = drawn({"Training": 8, "PublicTest": 3, "PrivateTest": 3})
+
+
+def command(*arguments, **environment):
+    return [sys.executable, "-m", *map(str, arguments)], {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        **environment,
+    }
+
+
+def run(*arguments, code=0, **environment):
+    words, env = command(*arguments, **environment)
+    done = subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def history(folder):
+    with (folder / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_csv(tmp_path_factory.mktemp("data") / "fer2013.csv", rows(DATA))
+
+
+@pytest.fixture(scope="module")
+def killed_and_resumed(tmp_path_factory, data, cache):
+    """A run killed in its second epoch, and what its folder held then."""
+    out = tmp_path_factory.mktemp("runs") / "smoke"
+    options = ("train", "--recipe", "smoke", "--init", "none", "--data", data, "--out", out)
+    words, env = command(*options, FER_CACHE_DIR=cache)
+    process = subprocess.Popen(
+        words, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(out.glob("last-*.keras")):
+        assert process.poll() is None, "the run ended before its first checkpoint"
+        assert time.monotonic() < deadline, "no checkpoint within five minutes"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = history(out)
+    resumed = run(*options, "--resume", FER_CACHE_DIR=cache)
+    return out, before, resumed
+
+
+def test_a_killed_run_goes_on_and_loses_at_most_one_epoch(killed_and_resumed):
+    out, before, resumed = killed_and_resumed
+    after = history(out)
+    assert [row["stage"] for row in after] == ["frozen", "whole"]
+    assert len(before) >= 1
+    assert after[0] == before[0]
+    assert "epoch  stage" in resumed.stderr + resumed.stdout
+
+
+def test_a_run_folder_holds_everything_that_decided_the_run(killed_and_resumed):
+    out, _, _ = killed_and_resumed
+    config = json.loads((out / "config.json").read_text())
+    assert config["recipe"]["name"] == "smoke"
+    assert config["recipe"]["stages"][0]["train_backbone"] is False
+    assert config["seed"] == 0
+    assert config["training_images"] == 8 * len(LABELS)
+    assert set(config) >= {"git_sha", "versions", "init", "class_counts"}
+    for name in ("best.keras", "curves.png", "audit.json", "tensorboard/whole"):
+        assert (out / name).exists(), name
+    assert len(list(out.glob("last-*.keras"))) == 1
+    assert not list(out.glob(".*")), "temporary files are left"
+
+
+def test_a_run_is_not_overwritten_and_not_resumed_with_another_recipe(
+    killed_and_resumed, data, cache
+):
+    out, _, _ = killed_and_resumed
+    best = (out / "best.keras").read_bytes()
+    options = ("train", "--init", "none", "--data", data, "--out", out)
+    again = run(*options, "--recipe", "smoke", code=2, FER_CACHE_DIR=cache)
+    assert "holds a run already" in again.stderr
+    other = run(
+        *options, "--recipe", "smoke", "--epochs", "3", "--resume", code=2, FER_CACHE_DIR=cache
+    )
+    assert "recipe differs from the run's config.json" in other.stderr
+    assert (out / "best.keras").read_bytes() == best
+
+
+@pytest.fixture(scope="module")
+def exported(killed_and_resumed, tmp_path_factory, data, cache):
+    out, _, _ = killed_and_resumed
+    folder = tmp_path_factory.mktemp("exported")
+    run("export", "--model", out / "best.keras", "--data", data, "--view", "fer2013",
+        "--out", folder, FER_CACHE_DIR=cache)  # fmt: skip
+    return folder
+
+
+def test_export_writes_a_whole_bundle_for_each_variant(exported):
+    from fer.recognizer import EmotionRecognizer
+    from fer.spec import ModelSpec
+
+    assert sorted(path.name for path in exported.iterdir()) == ["float16", "float32"]
+    for bundle in exported.iterdir():
+        assert ModelSpec.load(bundle).view == "fer2013"
+        assert EmotionRecognizer.from_bundle(bundle).spec.tile_size == 64
+        assert len(list((bundle / "golden").glob("*.png"))) == 20
+    sizes = {path.name: (path / "model.tflite").stat().st_size for path in exported.iterdir()}
+    assert sizes["float16"] < 0.55 * sizes["float32"]
+
+
+def test_the_checkpoint_and_its_float32_export_score_the_same(
+    killed_and_resumed, exported, data, cache, tmp_path
+):
+    reports = []
+    for model in (killed_and_resumed[0] / "best.keras", exported / "float32" / "model.tflite"):
+        path = tmp_path / f"{model.suffix}.json"
+        done = run(
+            "train.evaluate", "--model", model, "--data", data, "--split", "PrivateTest",
+            "--json", path, "--plots", tmp_path / "plots", FER_CACHE_DIR=cache,
+        )  # fmt: skip
+        assert "weighted avg" in done.stdout
+        reports.append(json.loads(path.read_text()))
+    keras, lite = reports
+    assert keras["view"] == lite["view"] == "fer2013"
+    for key in (
+        "accuracy",
+        "accuracy_without_duplicates",
+        "accuracy_flip_averaged",
+        "per_class",
+        "macro",
+        "weighted",
+        "confusion",
+    ):
+        assert keras[key] == lite[key], key
+    assert keras["accuracy"]["n"] == 3 * len(LABELS)
+    assert (tmp_path / "plots" / "confusion-PrivateTest.png").stat().st_size > 10_000
+
+
+def test_every_form_of_the_data_scores_the_same(killed_and_resumed, cache, tmp_path, data):
+    accuracies = []
+    forms = (
+        data,
+        write_tree(tmp_path / "folder", tree(DATA)),
+        write_zip(tmp_path / "fer2013.zip", tree(DATA)),
+    )
+    for index, form in enumerate(forms):
+        path = tmp_path / f"{index}.json"
+        run("train.evaluate", "--model", killed_and_resumed[0] / "best.keras", "--data", form,
+            "--json", path, FER_CACHE_DIR=cache)  # fmt: skip
+        accuracies.append(json.loads(path.read_text())["accuracy"])
+    assert accuracies[0] == accuracies[1] == accuracies[2]
+
+
+def test_photos_are_scored_through_the_whole_pipeline(killed_and_resumed, tmp_path, cache):
+    astronaut = (ROOT / "examples" / "astronaut.png").read_bytes()
+    write_tree(tmp_path / "photos", {"happy/a.png": astronaut, "sad/b.png": astronaut})
+    report = tmp_path / "photos.json"
+    run("train.evaluate", "--model", killed_and_resumed[0] / "best.keras", "--photos",
+        tmp_path / "photos", "--json", report, FER_CACHE_DIR=cache)  # fmt: skip
+    values = json.loads(report.read_text())
+    assert values["view"] == "blend"
+    assert values["faces_found"] == values["photos"] == 2
+    assert set(values["recall"]) == {"happy", "sad"}
+    assert values["mean_recall"] <= 0.5
+    assert np.sum(values["confusion"]) == 2
+
+
+def test_an_export_that_does_not_agree_is_not_written(killed_and_resumed, tmp_path, data):
+    """The gate: other weights, swapped labels, a cut file, weights left outside the file."""
+    import tensorflow as tf
+
+    from export import parity
+    from export.convert import convert
+    from export.recipes import VARIANTS
+    from fer.nn import model as models
+
+    checkpoint = models.load_checkpoint(killed_and_resumed[0] / "best.keras")
+    rng = np.random.default_rng(0)
+    for head in models.HEADS:
+        kernel, bias = checkpoint.get_layer(head).get_weights()
+        checkpoint.get_layer(head).set_weights([rng.normal(0, 9, kernel.shape), bias])
+    right = models.inference_model(checkpoint, "fer2013")
+    tiles = rng.uniform(0, 255, (20, 64, 64, 3)).astype(np.float32)
+    good = tmp_path / "good.tflite"
+    good.write_bytes(convert(right, VARIANTS["float32"]))
+    assert parity.check(good, right, tiles, VARIANTS["float32"]).max_difference <= 1e-4
+
+    with pytest.raises(parity.ParityError, match="largest probability difference"):
+        parity.check(good, models.inference_model(checkpoint, "ferplus"), tiles,
+                     VARIANTS["float32"])  # fmt: skip
+
+    kernel, bias = models.fold_head(checkpoint, "fer2013")
+    swapped = models.inference_model(checkpoint, "fer2013")
+    order = [1, 0, 2, 3, 4, 5, 6]
+    swapped.get_layer("evidence").set_weights([kernel[None, None][..., order], bias[order]])
+    with pytest.raises(parity.ParityError, match="label agreement"):
+        parity.check(good, swapped, tiles, VARIANTS["float32"])
+
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    with pytest.raises(parity.ParityError):
+        parity.check(cut, right, tiles, VARIANTS["float32"])
+
+    weight = tf.Variable(tf.ones((1,)))
+    module = tf.Module()
+    function = tf.function(
+        lambda image: {
+            "probabilities": tf.nn.softmax(tf.zeros((1, 7)) + weight),
+            "evidence": tf.zeros((1, 2, 2, 7)) + image[:, :1, :1, :1],
+        },
+        input_signature=[tf.TensorSpec((1, 64, 64, 3), tf.float32, name="image")],
+    )
+    module.function = function
+    loose = tmp_path / "loose.tflite"
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], module
+    )
+    loose.write_bytes(converter.convert())
+    with pytest.raises(parity.ParityError, match="weights are not frozen|cannot run"):
+        parity.check(loose, right, tiles, VARIANTS["float32"])
+
+
+def test_a_diverging_run_stops_with_the_last_good_checkpoint(tmp_path):
+    from fer.nn.fit import TrainingError, fit
+    from train.recipes import RECIPES
+
+    smoke = dataclasses.replace(RECIPES["smoke"], tile_size=48, clip_norm=0.0)
+    wild = dataclasses.replace(smoke.stages[1], learning_rate=1e30, schedule="constant")
+    recipe = dataclasses.replace(smoke, stages=(smoke.stages[0], wild))
+    with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in stage 'whole'"):
+        fit(tmp_path, recipe, DATA.split("Training"), DATA.split("PublicTest"),
+            init="none", seed=0)  # fmt: skip
+    assert (tmp_path / "best.keras").exists()
+    assert (tmp_path / "last-1-0.keras").exists()
+    assert len(history(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train", "--out", "{tmp}/x", "--data", "{tmp}/no.csv"), "data must be fer2013.csv"),
+        (("train", "--out", "{tmp}/x", "--data", "{data}", "--init", "no.keras"),
+         "model must be an existing .keras file"),
+        (("train", "--out", "{tmp}/x", "--data", "{data}", "--exclude", "{tmp}/no.txt"),
+         "exclude: cannot read"),
+        (("train.evaluate", "--model", "{tmp}/no.keras", "--data", "{data}"),
+         "model must be an existing .keras"),
+        (("train.evaluate", "--model", "{tmp}/no.tflite", "--data", "{data}"),
+         "model must be an existing .keras or .tflite"),
+        (("export", "--model", "{data}", "--data", "{data}", "--out", "{tmp}/x"),
+         "model must be an existing .keras file"),
+        (("export", "--model", "{data}", "--data", "{data}", "--out", "{tmp}/x",
+          "--variants", "int4"), "variants must be all or of"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_clear_line_and_exit_2(arguments, says, tmp_path, data, cache):
+    filled = [argument.format(tmp=tmp_path, data=data) for argument in arguments]
+    done = run(*filled, code=2, FER_CACHE_DIR=cache)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert says in errors[0]
+    assert not (tmp_path / "x" / "float32").exists()
+
+
+def test_a_run_that_cannot_be_resumed_says_so(tmp_path, data, cache):
+    done = run("train", "--recipe", "smoke", "--data", data, "--out", tmp_path, "--resume",
+               code=1, FER_CACHE_DIR=cache)  # fmt: skip
+    assert "nothing to resume" in done.stderr
+
+
+def test_the_audit_prints_and_writes_what_it_found(tmp_path, data, cache):
+    report = tmp_path / "audit.json"
+    done = run("train.audit", "--data", data, "--json", report, FER_CACHE_DIR=cache)
+    values = json.loads(report.read_text())
+    assert set(values["counts"]) == {
+        "Training in PublicTest",
+        "Training in PrivateTest",
+        "PublicTest in PrivateTest",
+        "Training in Training",
+    }
+    assert f"training drops {len(values['training_drops'])} images" in done.stdout
