@@ -82,13 +82,14 @@ def run(*arguments):
 
 
 @pytest.mark.usefixtures("stubbed")
-def test_people_get_one_aligned_line_per_face(capsys, dark):
-    assert main([ASTRONAUT, dark]) == 0
+def test_people_get_one_aligned_line_per_face(capsys, dark, monkeypatch):
+    monkeypatch.chdir(Path(dark).parent)
+    assert main([ASTRONAUT, "dark.png"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[0] == lines[1]
     assert lines[0].split() == [ASTRONAUT, "happy", "40%", "uncertain"]
-    assert lines[2].split(maxsplit=1) == [dark, "no face found"]
+    assert lines[2].split(maxsplit=1) == ["dark.png", "no face found"]
     assert lines[0].index("happy") == lines[2].index("no face")
 
 

@@ -217,7 +217,7 @@ def test_an_export_that_does_not_agree_is_not_written(killed_and_resumed, tmp_pa
 
     kernel, bias = models.fold_head(checkpoint, "fer2013")
     swapped = models.inference_model(checkpoint, "fer2013")
-    order = [1, 0, 2, 3, 4, 5, 6]
+    order = [1, 2, 3, 4, 5, 6, 0]
     swapped.get_layer("evidence").set_weights([kernel[None, None][..., order], bias[order]])
     with pytest.raises(parity.ParityError, match="label agreement"):
         parity.check(good, swapped, tiles, VARIANTS["float32"])
