@@ -6,8 +6,6 @@ Prints a table and writes the same figures to ``benchmarks/recognizer.json``.
 import argparse
 import io
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.machine import machine
 from fer.faces import square_crop
 from fer.image import load_image
 from fer.recognizer import DEFAULT_BUNDLE, EmotionRecognizer, make_detector
@@ -28,21 +27,6 @@ from fer.tile import make_tile
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "astronaut.png"
 REPORT = Path(__file__).with_suffix(".json")
-
-
-def machine() -> dict[str, Any]:
-    """Names the machine the figures belong to."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":", 1)[1].strip() if names else cpu
-    return {
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-    }
 
 
 def measure(call: Callable[[], object], runs: int) -> dict[str, float]:

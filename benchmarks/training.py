@@ -5,12 +5,9 @@ alike: through the training pipeline, and bare, on one batch that lies ready in 
 """
 
 import argparse
-import os
 import statistics
 import time
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf

@@ -1,27 +1,27 @@
 """Exports a checkpoint: ``python -m export --model best.keras --data fer2013.zip --out DIR``."""
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
 
-from export import bundle, parity
-from export.calibrate import calibrate
-from export.convert import convert
-from export.recipes import VARIANTS, Variant
+from fer._stderr import silent_stderr
 from fer.metrics import Accuracy
-from fer.nn import dataset
-from fer.nn import model as models
-from fer.nn.fit import TrainingError
 from fer.spec import VIEWS
 from fer.tile import make_tile
-from train.command import add_data_options, run
-from train.predict import logits_of, view_logits
+
+with silent_stderr():
+    from export import bundle, parity
+    from export.calibrate import calibrate
+    from export.convert import convert
+    from export.recipes import VARIANTS, Variant
+    from fer.nn import dataset
+    from fer.nn import model as models
+    from fer.nn.fit import TrainingError
+    from train.command import add_data_options, run
+    from train.predict import logits_of, view_logits
 
 SPLIT = "PublicTest"
 PARITY_TILES = 500

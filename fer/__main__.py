@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer._conflict import conflicting_install
+from fer._stderr import silent_stderr
 from fer.labels import LABELS
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _recognize(options: argparse.Namespace) -> int:
     from fer.recognizer import EmotionRecognizer
 
     try:
-        with _silent_stderr():
+        with silent_stderr():
             recognizer = EmotionRecognizer.from_bundle(
                 options.model, detector_model=options.detector_model, threads=options.threads
             )
@@ -123,21 +124,6 @@ _PRINTERS = {"text": _print_text, "json": _print_json, "csv": _print_csv}
 def _fail(message: str) -> int:
     print(f"fer: error: {' '.join(message.split())}", file=sys.stderr)
     return _BAD
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Keeps the runtime's greeting, which C++ writes, out of the user's terminal."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -130,8 +130,8 @@ def classify(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     ece, reliability = calibration_error(probabilities, labels)
 
     def average(weights: NDArray[np.int64]) -> ClassScores:
-        means = np.average([precision, recall, f1], axis=1, weights=weights).tolist()
-        return ClassScores(*means, int(support.sum()))
+        means = np.average([precision, recall, f1], axis=1, weights=weights)
+        return ClassScores(float(means[0]), float(means[1]), float(means[2]), int(support.sum()))
 
     return Classification(
         accuracy=Accuracy.of(predicted == labels),

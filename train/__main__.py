@@ -4,17 +4,17 @@ import argparse
 import dataclasses
 import importlib.metadata
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from fer._stderr import silent_stderr
 
-from fer.nn import dataset, leaks
-from fer.nn.fit import HISTORY, TrainingError, fit
-from train.command import add_data_options, run, write_json
-from train.recipes import RECIPES
+with silent_stderr():
+    from fer.nn import dataset, leaks
+    from fer.nn.fit import HISTORY, TrainingError, fit
+    from train.command import add_data_options, run, write_json
+    from train.recipes import RECIPES
 
 EPILOG = """examples:
   python -m train --recipe cpu --data fer2013.zip --votes ferplus_votes.csv --out runs/cpu

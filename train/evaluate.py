@@ -1,16 +1,16 @@
 """Scores a model: ``python -m train.evaluate --model FILE --data PATH --split PublicTest``."""
 
 import argparse
-import os
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-from fer.nn import dataset
+from fer._stderr import silent_stderr
 from fer.spec import VIEWS
-from train.command import run, write_json
-from train.photos import score_photos
-from train.scores import score_tiles
+
+with silent_stderr():
+    from fer.nn import dataset
+    from train.command import run, write_json
+    from train.photos import score_photos
+    from train.scores import score_tiles
 
 EPILOG = """examples:
   python -m train.evaluate --model runs/cpu/best.keras --data fer2013.zip --json public.json
