@@ -54,11 +54,13 @@ def check(
     Raises:
         ParityError: Naming every promise that the file broke.
     """
-    broken = _graph_faults(exported)
+    broken: list[str] = []
     try:
+        broken += _graph_faults(exported)
         answer = TileClassifier(exported, threads=2).predict(tiles)
     except (ValueError, RuntimeError) as error:
-        raise ParityError(f"{variant.name}: cannot run: {error}; {'; '.join(broken)}") from error
+        broken.append(f"cannot run: {error}")
+        raise ParityError(f"{variant.name}: " + "; ".join(broken)) from error
     expected = model.predict(tiles, batch_size=64, verbose=0)["probabilities"]
     difference = np.abs(answer.probabilities - expected)
     logits = answer.evidence.mean(axis=(1, 2))

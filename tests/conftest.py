@@ -10,6 +10,19 @@ from PIL import Image
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.png"
 
 
+def pytest_configure(config):
+    """Lets through what Gradio leaves behind.
+
+    `gradio.utils.safe_get_lock` and `safe_get_stop_event` make event loops, each with a pair of
+    Unix sockets, that nobody closes; they are collected in the middle of any later test.
+    """
+    for message in (
+        r"unclosed event loop:ResourceWarning:asyncio\.base_events",
+        r"unclosed <socket\.socket fd=\d+, family=1, type=1, proto=0>:ResourceWarning",
+    ):
+        config.addinivalue_line("filterwarnings", f"ignore:{message}")
+
+
 @pytest.fixture
 def astronaut():
     """A public-domain portrait, 512 x 512: one smiling face."""
