@@ -1,6 +1,7 @@
 """Fixtures shared by several test modules."""
 
 import socket
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,20 @@ from PIL import Image
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.png"
 
 
-def pytest_configure(config):
-    """Lets through what Gradio leaves behind.
+# `gradio.utils.safe_get_lock` and `safe_get_stop_event` make event loops, each with a pair of Unix
+# sockets, that nobody closes: they are collected in the middle of any later test, or at the end.
+# And Gradio's queue sets an option that pandas 3 calls deprecated.
+GRADIO_WARNINGS = (
+    (r"unclosed event loop", ResourceWarning),
+    (r"unclosed <socket\.socket fd=\d+, family=1, type=1, proto=0", ResourceWarning),
+    (r"'future\.no_silent_downcasting' is deprecated", DeprecationWarning),
+)
 
-    `gradio.utils.safe_get_lock` and `safe_get_stop_event` make event loops, each with a pair of
-    Unix sockets, that nobody closes; they are collected in the middle of any later test.
-    """
-    for message in (
-        r"unclosed event loop:ResourceWarning:asyncio\.base_events",
-        r"unclosed <socket\.socket fd=\d+, family=1, type=1, proto=0>:ResourceWarning",
-    ):
-        config.addinivalue_line("filterwarnings", f"ignore:{message}")
+
+def pytest_configure(config):
+    for message, category in GRADIO_WARNINGS:
+        config.addinivalue_line("filterwarnings", f"ignore:{message}:{category.__name__}")
+        warnings.filterwarnings("ignore", message, category)  # after the last test
 
 
 @pytest.fixture
