@@ -67,6 +67,18 @@ def _chosen(text: str) -> list[Variant]:
     return [VARIANTS[name] for name in names]
 
 
+def _replace(target: Path, new: Path, old: Path) -> None:
+    """Puts a new folder in the place of an old one, which comes back if that fails."""
+    if target.exists():
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+
+
 def _main() -> None:
     options = _parse()
     variants = _chosen(options.variants)
@@ -119,9 +131,7 @@ def _main() -> None:
                 checkpoint=options.model if options.with_checkpoint else None,
             )
             target = options.out / variant.name
-            if target.exists():
-                target.rename(Path(folder) / "replaced")
-            (Path(folder) / "bundle").rename(target)
+            _replace(target, Path(folder) / "bundle", Path(folder) / "replaced")
         print(
             f"{variant.name:<10} {len(content) / 1e6:>6.1f} {result.max_difference:>9.2g} "
             f"{result.mean_difference:>9.2g} {result.agreement:>9.2%} "

@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from export.recipes import Variant
+from fer.metrics import softmax
 from fer.runtime import TileClassifier
 
 
@@ -63,9 +64,7 @@ def check(
         raise ParityError(f"{variant.name}: " + "; ".join(broken)) from error
     expected = model.predict(tiles, batch_size=64, verbose=0)["probabilities"]
     difference = np.abs(answer.probabilities - expected)
-    logits = answer.evidence.mean(axis=(1, 2))
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    rebuilt = powers / powers.sum(axis=1, keepdims=True)
+    rebuilt = softmax(answer.evidence.mean(axis=(1, 2)))
     parity = Parity(
         tiles=len(tiles),
         max_difference=float(difference.max()),

@@ -5,7 +5,6 @@ Matplotlib is imported only when something is drawn.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fer._files import replacing
 from fer.labels import LABELS
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ class Display(ABC):
 
     def save(self, path: Path) -> None:
         """Writes a PNG under a temporary name and renames it."""
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.png")
-        self.draw().savefig(temporary, dpi=120)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            self.draw().savefig(temporary, dpi=120)
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -89,7 +89,7 @@ class TileClassifier:
             Arrays whose first axis is always N.
 
         Raises:
-            ValueError: If the tiles have another shape or dtype.
+            ValueError: If the tiles have another shape or dtype, or are not finite.
         """
         expected = (self.tile_size, self.tile_size, 3)
         if tiles.ndim != 4 or tiles.shape[1:] != expected or tiles.dtype != np.float32:
@@ -97,6 +97,8 @@ class TileClassifier:
                 f"tiles must be float32 of shape (N, {expected[0]}, {expected[1]}, 3), "
                 f"received {tiles.dtype} of shape {tiles.shape}"
             )
+        if not np.isfinite(tiles).all():
+            raise ValueError("tiles must be finite numbers in [0, 255], received NaN or infinity")
         with self._lock:
             results = [self._run(image=tile[None]) for tile in tiles]
         if not results:

@@ -66,6 +66,12 @@ def test_tiles_of_another_shape_or_dtype_are_refused(classifier, wrong):
         classifier.predict(wrong)
 
 
+def test_tiles_with_nan_are_refused(classifier, spec):
+    tiles = np.full((1, spec.tile_size, spec.tile_size, 3), np.nan, np.float32)
+    with pytest.raises(ValueError, match="tiles must be finite"):
+        classifier.predict(tiles)
+
+
 def test_the_bundle_says_what_it_is(spec):
     assert spec.view == "blend"
     assert (DEFAULT_BUNDLE / "labels.txt").read_text().split() == list(LABELS)
@@ -102,6 +108,10 @@ def test_a_model_that_is_not_its_specs_is_refused(copy, spec):
         ({"spec_version": 2}, "spec_version must be 1, received 2"),
         ({"labels": ["happy", "sad"]}, "labels must be"),
         ({"view": "affectnet"}, "view must be one of"),
+        ({"tile_size": 96.5}, "tile_size must be in"),
+        ({"model_sha256": 5}, "must be strings"),
+        ({"crop": {"scale": -1, "offset_y": 0}}, "crop.scale and .* must be positive"),
+        ({"crop": {"scale": "1", "offset_y": 0}}, "must be numbers"),
         ({"tile_size": 4000}, r"tile_size must be in \[32, 512\], received 4000"),
         ({"crop": {"scale": 1}}, "not a version 1 spec"),
         ({"surprise": 1}, "not a version 1 spec"),

@@ -173,6 +173,9 @@ def test_the_other_package_of_the_same_name_is_pointed_out(monkeypatch, tmp_path
     other.mkdir()
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: fer\nVersion: 22.5.1\n")
     monkeypatch.syspath_prepend(tmp_path)
+    assert main([ASTRONAUT]) == 0, "installed elsewhere it does no harm"
+    capsys.readouterr()
+    (tmp_path / "fer").symlink_to(ROOT / "fer")
     assert main([ASTRONAUT]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1

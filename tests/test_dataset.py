@@ -74,6 +74,8 @@ PIXELS = " ".join(["7"] * 2304)
         (with_row(3, f"0,{PIXELS[:-2]},Training"), r"row 4: must have 2304 pixels.*received 2303"),
         (with_row(3, f"0,300{PIXELS[1:]},Training"), r"row 4: pixels must be 0 to 255.*300"),
         (with_row(3, f"0,-1{PIXELS[1:]},Training"), r"row 4: pixels must be 0 to 255.*-1"),
+        (with_row(3, f"0,{'9' * 30}{PIXELS[1:]},Training"), r"row 4: pixels must be whole numbers"),
+        (with_row(3, f'0,"{PIXELS},Training'), r"row 4: must have 3 columns"),
         (with_row(3, f"0,x{PIXELS[1:]},Training"), r"row 4: pixels must be whole numbers"),
         (with_row(3, f"7,{PIXELS},Training"), r"row 4: emotion must be 0 to 6, received '7'"),
         (with_row(3, f"0,{PIXELS},Testing"), r"row 4: Usage must be one of.*'Testing'"),
@@ -127,6 +129,38 @@ def test_a_truncated_jpeg_is_named(tmp_path):
         dataset.load(write_tree(tmp_path / "folder", files))
 
 
+def test_a_damaged_zip_member_is_named(tmp_path):
+    path = forms(tmp_path)["zip"]
+    content = bytearray(path.read_bytes())
+    at = content.index(b"IDAT") + 100
+    content[at : at + 50] = bytes(50)
+    path.write_bytes(content)
+    with pytest.raises(dataset.DatasetError, match=r"train/.*png: cannot be decoded"):
+        dataset.load(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path):
+    path = forms(tmp_path)["csv"]
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(dataset.load(path)) == len(DATA)
+
+
+def test_a_damaged_or_unwritable_cache_costs_time_and_nothing_else(tmp_path, monkeypatch):
+    path = forms(tmp_path)["csv"]
+    dataset.load(path)
+    (cached,) = (tmp_path / "cache").iterdir()
+    cached.write_bytes(cached.read_bytes()[:1000])
+    assert len(dataset.load(path)) == len(DATA)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FER_CACHE_DIR", str(tmp_path / "file"))
+    assert len(dataset.load(path)) == len(DATA)
+
+
+def test_a_thinned_set_keeps_every_class(tmp_path):
+    few = dataset.thinned(drawn({"Training": 30}), 35)
+    assert few.class_counts() == dict.fromkeys(LABELS, 5)
+
+
 @pytest.mark.parametrize("name", ["missing.csv", "missing"])
 def test_missing_data_is_one_clear_error(tmp_path, name):
     with pytest.raises(dataset.DatasetError, match="data must be fer2013.csv, the Kaggle folder"):
@@ -162,14 +196,16 @@ def test_votes_by_row_order_and_by_name_give_shares_of_the_seven_classes(tmp_pat
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
+        ([f"Usage,Image name,{FERPLUS}", "PrivateTest,,1,0,0,0,0,0,0,0,0,0"], "goes with the wh"),
         (["usage,image,neutral"], "FER\\+ columns missing"),
         ([f"usage,image,{FERPLUS}", "Training,a.png,x,0,0,0,0,0,0,0,0,0"], "row 2: votes must be"),
         ([f"usage,image,{FERPLUS}", "Training,a.png,1,0,0,0,0,0,0,0,0,0"], "names none of the im"),
     ],
 )
 def test_wrong_votes_are_refused(tmp_path, lines, says):
+    form = "csv" if "Image name" in lines[0] else "zip"
     with pytest.raises(dataset.DatasetError, match=says):
-        dataset.load(forms(tmp_path)["zip"], votes=write_csv(tmp_path / "votes.csv", lines))
+        dataset.load(forms(tmp_path)[form], votes=write_csv(tmp_path / "votes.csv", lines))
 
 
 def test_a_split_that_is_not_there_is_named(tmp_path):

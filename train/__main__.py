@@ -12,14 +12,15 @@ from fer._stderr import silent_stderr
 
 with silent_stderr():
     from fer.nn import dataset, leaks
-    from fer.nn.fit import HISTORY, TrainingError, fit
+    from fer.nn.dataset import thinned
+    from fer.nn.fit import HISTORY, TrainingError, fit, read_history
     from train.command import add_data_options, run, write_json
     from train.recipes import RECIPES
 
 EPILOG = """examples:
   python -m train --recipe cpu --data fer2013.zip --votes ferplus_votes.csv --out runs/cpu
   python -m train --recipe cpu --data fer2013.csv --init start.keras --out runs/warm
-  python -m train --recipe cpu --data fer2013.zip --out runs/cpu --resume
+  python -m train --recipe cpu --data fer2013.zip --votes ferplus_votes.csv --out runs/cpu --resume
   python -m train --recipe smoke --data sample.csv --init none --out runs/smoke
 """
 
@@ -73,13 +74,26 @@ def _main() -> None:
     data = dataset.load(options.data, votes=options.votes)
     print("images per class:", ", ".join(f"{k} {n}" for k, n in data.class_counts().items()))
     audit = leaks.audit(data)
-    drops = audit.training_drops().union(*map(leaks.read_names, options.exclude))
     whole = data.split("Training")
+    drops = audit.training_drops()
+    for path in options.exclude:
+        names = leaks.read_names(path)
+        found = len(names & set(whole.names.tolist()))
+        if not found:
+            raise ValueError(
+                f"exclude: {path} names none of the training images, such as {whole.names[0]}"
+            )
+        print(f"{path} names {found} training images")
+        drops |= names
     training = leaks.exclude(whole, drops)
     leaks.require_all_classes(training)
     print(
         f"training on {len(training)} of {len(whole)} images: the others are duplicates or excluded"
     )
+    validation = data.split("PublicTest")
+    if recipe.max_images:
+        training, validation = (thinned(part, recipe.max_images) for part in (training, validation))
+        print(f"the recipe takes {len(training)} and {len(validation)} images of them")
     config = {
         "recipe": {"name": options.recipe, **dataclasses.asdict(recipe)},
         "init": Path(options.init).name,
@@ -89,6 +103,7 @@ def _main() -> None:
         "training_images": len(training),
         "dropped_images": len(whole) - len(training),
         "class_counts": training.class_counts(),
+        "validation_images": len(validation),
         "votes": options.votes is not None,
     }
     if options.resume:
@@ -101,18 +116,26 @@ def _main() -> None:
         options.out,
         recipe,
         training,
-        data.split("PublicTest"),
+        validation,
         init=options.init,
         seed=options.seed,
         resume=options.resume,
     )
     minutes = (time.monotonic() - started) / 60
+    epochs = read_history(options.out)
+    metrics = {
+        "best": max(epochs, key=lambda row: float(row["val_accuracy"])),
+        "epochs": epochs,
+        "seed": options.seed,
+        "git_sha": config["git_sha"],
+    }
+    write_json(options.out / "metrics.json", metrics)
     print(f"done in {minutes:.1f} minutes: {best}; history in {options.out / HISTORY}")
     print(f"next: python -m train.evaluate --model {best} --data {options.data}")
 
 
 def _check_same_recipe(before: dict[str, object], now: dict[str, object]) -> None:
-    for key in ("recipe", "seed", "training_images"):
+    for key in ("recipe", "seed", "votes", "class_counts"):
         # Through JSON, where a tuple is a list.
         if json.loads(json.dumps(now[key])) != before[key]:
             raise ValueError(

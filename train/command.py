@@ -2,11 +2,12 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from fer._conflict import conflicting_install
+from fer._files import replacing
 from fer.nn.dataset import DatasetError
 from fer.nn.fit import TrainingError
 from fer.nn.model import ModelError
@@ -31,6 +32,9 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
 
 def run(main: Callable[[], None]) -> None:
     """Runs a command: bad input is one line on stderr and exit 2, a failed run exit 1."""
+    conflict = conflicting_install()
+    if conflict:
+        _leave(2, conflict)
     try:
         main()
     except (DatasetError, ModelError, ValueError) as error:
@@ -40,7 +44,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         _leave(1, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
     except KeyboardInterrupt:
-        _leave(130, "interrupted; finished epochs are kept, go on with --resume")
+        _leave(130, "interrupted; finished work is kept, and training goes on with --resume")
 
 
 def _leave(code: int, message: str) -> None:
@@ -52,6 +56,5 @@ def _leave(code: int, message: str) -> None:
 def write_json(path: Path, values: object) -> None:
     """Writes indented JSON under a temporary name and renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

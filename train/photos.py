@@ -1,20 +1,23 @@
 """Scores the whole pipeline on labelled photos: detector, crop, tile and model."""
 
+import contextlib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fer.faces import BlazeFaceDetector, square_crop
-from fer.image import load_image
+from fer.image import ImageDecodeError, load_image
 from fer.labels import LABELS
 from fer.metrics import Accuracy, classify
 from fer.nn.dataset import DatasetError
-from fer.spec import FER2013_CROP, CropSpec, ModelSpec
+from fer.nn.model import ModelError
+from fer.spec import FER2013_CROP, VIEWS, CropSpec, ModelSpec
 from train.predict import open_model
 from train.scores import save_plots, show
 
@@ -41,6 +44,7 @@ def score_photos(
         DatasetError: If there is no photo, or a folder is not a class.
     """
     predict, view = open_model(model, view, "blend")
+    others = [name for name in VIEWS if name != view] if model.suffix == ".keras" else []
     has_spec = (model.parent / "spec.json").exists()
     crop = ModelSpec.load(model.parent).crop if has_spec else FER2013_CROP
     squares, labels, found = _crops(photos, crop)
@@ -50,20 +54,22 @@ def score_photos(
     result = classify(probabilities, labels[found])
     right = np.zeros(len(labels), bool)
     right[found] = probabilities.argmax(axis=1) == labels[found]
-    recall = {
-        label: float(right[labels == index].mean())
-        for index, label in enumerate(LABELS)
-        if np.any(labels == index)
-    }
-    accuracy = Accuracy.of(right)
-    mean_recall = float(np.mean(list(recall.values())))
+    scores = _scores(right, labels)
     print(f"{model.name} on {photos.name}, view {view or 'unknown (no spec.json)'}")
     print(f"  faces found {found.sum()} of {len(labels)} photos")
-    print(f"  accuracy    {accuracy}")
-    print(
-        f"  mean recall {mean_recall:.4f}   " + "  ".join(f"{k} {v:.2f}" for k, v in recall.items())
-    )
+    print(f"  accuracy    {Accuracy(**scores['accuracy'])}")
+    recalls = "  ".join(f"{label} {value:.2f}" for label, value in scores["recall"].items())
+    print(f"  mean recall {scores['mean_recall']:.4f}   {recalls}")
+    print(f"\nof the {found.sum()} faces found:")
     show(result)
+    views = {}
+    for other in others:
+        with contextlib.suppress(ModelError):  # a view that nothing was learned for
+            answers = open_model(model, other)[0](squares)
+            hits = np.zeros(len(labels), bool)
+            hits[found] = answers.argmax(axis=1) == labels[found]
+            views[other] = _scores(hits, labels)
+            print(f"view {other}: mean recall {views[other]['mean_recall']:.4f}")
     if plots:
         save_plots(result, plots, f"photos, view {view}", "photos")
     return {
@@ -72,10 +78,26 @@ def score_photos(
         "faces_found": int(found.sum()),
         "view": view,
         "labels": LABELS,
-        "accuracy": asdict(accuracy),
+        **scores,
+        "other_views": views,
+        "of_faces_found": {
+            key: value for key, value in result.to_dict().items() if key != "confusion"
+        },
+        "confusion": result.confusion,
+    }
+
+
+def _scores(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, Any]:
+    """Returns accuracy, recall per class and their mean over all photos, faces found or not."""
+    recall = {
+        label: float(right[labels == index].mean())
+        for index, label in enumerate(LABELS)
+        if np.any(labels == index)
+    }
+    return {
+        "accuracy": asdict(Accuracy.of(right)),
         "recall": recall,
-        "mean_recall": mean_recall,
-        **{key: value for key, value in result.to_dict().items() if key != "accuracy"},
+        "mean_recall": float(np.mean(list(recall.values()))),
     }
 
 
@@ -85,8 +107,11 @@ def _crops(
     """Returns a crop (S, S, 3) per face, all photos' labels (N,) and which (N,) have a face."""
     detector = BlazeFaceDetector()
     squares, labels, found = [], [], []
-    for label, content in tqdm(list(_read(photos)), unit="photo", leave=False, disable=None):
-        image = load_image(content)
+    for name, label, content in tqdm(list(_read(photos)), unit="photo", leave=False, disable=None):
+        try:
+            image = load_image(content)
+        except ImageDecodeError as error:
+            raise DatasetError(f"{photos}:{name}: {error}") from error
         boxes = detector.detect(image)
         labels.append(LABELS.index(label))
         found.append(bool(boxes))
@@ -96,13 +121,16 @@ def _crops(
     return squares, np.array(labels), np.array(found)
 
 
-def _read(photos: Path) -> Iterator[tuple[str, bytes]]:
+def _read(photos: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Yields name, class and content of every photo."""
     if photos.is_dir():
         files = sorted(path for path in photos.rglob("*") if path.is_file())
         contents = ((path.relative_to(photos).as_posix(), path.read_bytes()) for path in files)
     elif zipfile.is_zipfile(photos):
         archive = zipfile.ZipFile(photos)
         names = sorted(name for name in archive.namelist() if not name.endswith("/"))
+        if broken := archive.testzip():
+            raise DatasetError(f"{photos}:{broken}: is damaged; copy the file again")
         contents = ((name, archive.read(name)) for name in names)
     else:
         raise DatasetError(f"photos must be a folder or a .zip, received {photos}")
@@ -119,6 +147,6 @@ def _read(photos: Path) -> Iterator[tuple[str, bytes]]:
                 f"received {parts[-2]!r}"
             )
         any_photo = True
-        yield parts[-2], content
+        yield name, parts[-2], content
     if not any_photo:
         raise DatasetError(f"photos: {photos} holds no <class>/*.jpg")

@@ -38,7 +38,7 @@ def open_model(
         The function, and the view; None for a ``.tflite`` without its spec.
 
     Raises:
-        ValueError: If the file cannot serve, or has another view folded in.
+        ValueError: If the file cannot serve, or has another view, or an unknown one, folded in.
     """
     if path.suffix == ".keras":
         view = view or default_view
@@ -46,12 +46,12 @@ def open_model(
     if path.suffix != ".tflite" or not path.is_file():
         raise ValueError(f"model must be an existing .keras or .tflite file, received {path}")
     folded = ModelSpec.load(path.parent).view if (path.parent / "spec.json").exists() else None
-    if view and folded and view != folded:
+    if view and view != folded:
         raise ValueError(
-            f"view: {path} has the view {folded!r} folded in, received {view!r}; "
+            f"view: {path} has the view {folded or 'unknown'!r} folded in, received {view!r}; "
             "export it again with --view, or score the .keras"
         )
-    return _exported(path), folded or view
+    return _exported(path), folded
 
 
 def logits_of(
@@ -73,7 +73,11 @@ def view_logits(logits: dict[str, NDArray[np.float32]], view: str) -> NDArray[np
 
 def _checkpoint(path: Path, view: str) -> Predict:
     model = models.load_checkpoint(path)
-    return lambda images: softmax(view_logits(logits_of(model, images), view))
+    models.fold_head(model, view)  # refuses a view that nothing was learned for
+    # In a bundle, the checkpoint is as calibrated as the file exported from it.
+    spec = ModelSpec.load(path.parent) if (path.parent / "spec.json").exists() else None
+    temperature = spec.calibration.temperature if spec and spec.view == view else 1.0
+    return lambda images: softmax(view_logits(logits_of(model, images), view) / temperature)
 
 
 def _exported(path: Path) -> Predict:

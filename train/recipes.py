@@ -55,6 +55,8 @@ CPU = Recipe(
     ),
 )
 
-SMOKE = dataclasses.replace(CPU, tile_size=64, batch_size=8, stages=PAPER.stages).with_epochs(1)
+SMOKE = dataclasses.replace(
+    CPU, tile_size=64, batch_size=8, stages=PAPER.stages, max_images=128
+).with_epochs(1)
 
 RECIPES: dict[str, Recipe] = {"paper": PAPER, "cpu": CPU, "smoke": SMOKE}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fer.displays import ConfusionMatrixDisplay, ReliabilityDisplay
 from fer.labels import LABELS
-from fer.metrics import Accuracy, Classification, classify
+from fer.metrics import Accuracy, Classification, classify, softmax
 from fer.nn import dataset, leaks
 from train.predict import open_model
 
@@ -34,7 +34,8 @@ def score_tiles(
     fresh = ~leaks.duplicated(whole, split)
     plain = predict(scored.images)
     mirrored = predict(np.ascontiguousarray(scored.images[:, :, ::-1]))
-    flipped = (plain + mirrored) / 2
+    # The geometric mean: which class wins does not depend on the temperature.
+    flipped = softmax(np.log(np.maximum(plain, 1e-12)) + np.log(np.maximum(mirrored, 1e-12)))
     result = classify(plain, scored.labels)
 
     def accuracy(probabilities: NDArray[np.float32], keep: NDArray[np.bool_]) -> Accuracy | None:

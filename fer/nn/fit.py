@@ -2,9 +2,7 @@
 
 import csv
 import dataclasses
-import json
 import math
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from fer._files import replacing
 from fer.displays import TrainingCurvesDisplay
 from fer.nn import model as models
 from fer.nn.augment import Augmentation, training_batches, validation_batches
@@ -92,6 +91,7 @@ class Recipe:
         ema: Momentum of the weights' moving average, which is evaluated and kept; 0 for none.
         clip_norm: Largest norm of the whole gradient; 0 for no limit.
         augmentation: Random changes of the training images.
+        max_images: Training and validation images to take at most, about; 0 for all.
     """
 
     tile_size: int
@@ -104,6 +104,7 @@ class Recipe:
     ema: float = 0.0
     clip_norm: float = 0.0
     augmentation: Augmentation = Augmentation()
+    max_images: int = 0
 
     def with_epochs(self, epochs: int) -> "Recipe":
         """Returns the recipe with the same number of epochs in every stage."""
@@ -144,6 +145,8 @@ def fit(
         fer.nn.model.ModelError: If ``init`` or the checkpoint cannot be loaded.
     """
     keras.utils.set_random_seed(seed)
+    for stale in run.glob(".*.tmp*"):  # of a run that was killed while it wrote
+        stale.unlink()
     first, done, optimizer_state = 0, 0, None
     if resume:
         path, first, done = _last_checkpoint(run)
@@ -157,7 +160,7 @@ def fit(
         training, recipe.tile_size, recipe.batch_size, recipe.augmentation, seed + first + done
     )
     validate = validation_batches(validation, recipe.tile_size, recipe.batch_size)
-    rows = _read_history(run, first, done, recipe) if resume else []
+    rows = _seen_history(run, first, done, recipe) if resume else []
     total = steps * sum(stage.epochs for stage in recipe.stages)
     with tqdm(total=total, initial=steps * len(rows), unit="step", smoothing=0.05) as bar:
         _print_header(bar)
@@ -168,12 +171,14 @@ def fit(
             if optimizer_state is not None:
                 _restore(model.optimizer, optimizer_state)
                 optimizer_state = None
-            callbacks: list[keras.callbacks.Callback] = [
+            callbacks: list[keras.callbacks.Callback] = []
+            if stage.schedule == "plateau":
+                # Before the recorder, so that a checkpoint holds the rate it goes on with.
+                callbacks.append(keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=5))
+            callbacks += [
                 _Recorder(run, index, stage.name, _Statistics(model, batches), rows, bar),
                 keras.callbacks.TensorBoard(run / "tensorboard" / stage.name, profile_batch=0),
             ]
-            if stage.schedule == "plateau":
-                callbacks.append(keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=5))
             model.fit(
                 batches,
                 epochs=stage.epochs,
@@ -268,6 +273,11 @@ class _Recorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = logs or {}
+        if not math.isfinite(values["val_loss"]):
+            raise TrainingError(
+                f"the validation loss became {values['val_loss']} in stage {self._name!r}; lower "
+                f"the learning rate. The last good checkpoint is in {self._run}"
+            )
         accuracy = values["val_fer2013_accuracy"]
         if all(accuracy >= float(row["val_accuracy"]) for row in self._rows):
             models.save(self.model, self._run / BEST)
@@ -368,22 +378,32 @@ def _restore(optimizer: keras.optimizers.Optimizer, state: list[np.ndarray]) -> 
 
 
 def _write_history(run: Path, rows: list[dict[str, str]]) -> None:
-    temporary = run / f".{HISTORY}.{os.getpid()}.tmp"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(run / HISTORY) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    temporary.replace(run / HISTORY)
 
 
-def _read_history(run: Path, stage: int, epoch: int, recipe: Recipe) -> list[dict[str, str]]:
-    """Reads the rows of the epochs that the checkpoint has seen."""
-    seen = sum(stage.epochs for stage in recipe.stages[:stage]) + epoch
+def read_history(run: Path) -> list[dict[str, str]]:
+    """Reads ``history.csv`` of a run folder, one row an epoch.
+
+    Raises:
+        TrainingError: If there is none.
+    """
     try:
         with (run / HISTORY).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            return list(csv.DictReader(file))
     except OSError as error:
-        raise TrainingError(f"nothing to resume in {run}: no {HISTORY}") from error
+        raise TrainingError(f"no readable {HISTORY} in {run}: {error.strerror}") from error
+
+
+def _seen_history(run: Path, stage: int, epoch: int, recipe: Recipe) -> list[dict[str, str]]:
+    """Returns the rows of the epochs that the checkpoint has seen."""
+    seen = sum(stage.epochs for stage in recipe.stages[:stage]) + epoch
+    rows = read_history(run)
     if len(rows) < seen:
         raise TrainingError(f"{run / HISTORY} has {len(rows)} epochs, the checkpoint {seen}")
     return rows[:seen]
@@ -399,8 +419,3 @@ def _print_row(bar: tqdm, row: dict[str, str]) -> None:
         f"{row['val_loss']:>9}  {row['val_accuracy']:>7} {row['learning_rate']:>14} "
         f"{row['seconds']:>8}"
     )
-
-
-def recipe_to_json(recipe: Recipe) -> str:
-    """Returns the recipe as JSON."""
-    return json.dumps(dataclasses.asdict(recipe), indent=2)

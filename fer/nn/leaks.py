@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.labels import LABELS
-from fer.nn.dataset import DatasetError, Fer2013
+from fer.nn.dataset import SPLITS, DatasetError, Fer2013
 
 NEAR = 0.985
 """Normalised correlation of 16 x 16 thumbnails above which two images are the same picture."""
@@ -82,11 +82,7 @@ class Audit:
 
 def audit(dataset: Fer2013) -> Audit:
     """Finds duplicates between the splits (exact and near) and inside Training (exact)."""
-    present = [
-        split
-        for split in ("Training", "PublicTest", "PrivateTest")
-        if np.any(dataset.splits == split)
-    ]
+    present = [split for split in SPLITS if np.any(dataset.splits == split)]
     parts = {split: dataset.split(split) for split in present}
     leaks = {
         f"{first} in {second}": _duplicates(parts[first], parts[second])
@@ -109,7 +105,7 @@ def duplicated(dataset: Fer2013, split: str) -> NDArray[np.bool_]:
     """
     scored = dataset.split(split)
     marked = np.zeros(len(scored), bool)
-    for earlier in ("Training", "PublicTest", "PrivateTest"):
+    for earlier in SPLITS:
         if earlier == split:
             break
         if np.any(dataset.splits == earlier):

@@ -7,13 +7,13 @@ Export folds the chosen view of them into one dense layer. Only ordinary Keras l
 so a checkpoint opens with Keras alone.
 """
 
-import os
 from pathlib import Path
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fer._files import replacing
 from fer.labels import LABELS
 from fer.spec import VIEWS
 
@@ -44,8 +44,7 @@ def build(size: int, *, init: str, dropout: float) -> keras.Model:
     """
     heads = {}
     if init in ("imagenet", "none"):
-        weights = "imagenet" if init == "imagenet" else None
-        backbone = keras.applications.EfficientNetB0(include_top=False, weights=weights)
+        backbone = _fresh_backbone("imagenet" if init == "imagenet" else None)
     else:
         start = load(Path(init))
         if is_checkpoint(start):
@@ -64,12 +63,31 @@ def build(size: int, *, init: str, dropout: float) -> keras.Model:
     features = backbone(luminance(image))
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
     pooled = keras.layers.Dropout(dropout, name="dropout")(pooled)
-    logits = {head: keras.layers.Dense(len(LABELS), name=head)(pooled) for head in HEADS}
+    # From zero, so that a head nothing was learned for stays zero: `fold_head` knows it by that.
+    logits = {
+        head: keras.layers.Dense(len(LABELS), kernel_initializer="zeros", name=head)(pooled)
+        for head in HEADS
+    }
     luminance.set_weights([np.repeat(np.array(_LUMINANCE)[:, None], 3, axis=1)[None, None]])
     model = keras.Model(image, logits, name="fer_efficientnetb0")
     for head, values in heads.items():
         model.get_layer(head).set_weights(values)
     return model
+
+
+def _fresh_backbone(weights: str | None) -> keras.Model:
+    try:
+        return keras.applications.EfficientNetB0(include_top=False, weights=weights)
+    except Exception as error:  # Keras raises it bare where a download fails
+        raise ModelError(
+            f"init: the ImageNet weights could not be downloaded ({_reason(error)}); "
+            "use --init PATH.keras or --init none"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def load(path: Path) -> keras.Model:
@@ -84,8 +102,7 @@ def load(path: Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     # Keras raises whatever zipfile, h5py or a layer's constructor raises.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
+        raise ModelError(f"{path} cannot be loaded ({_reason(error)})") from error
 
 
 def load_checkpoint(path: Path) -> keras.Model:
@@ -117,12 +134,8 @@ def save(model: keras.Model, path: Path, *, with_optimizer: bool = False) -> Non
     if not with_optimizer:
         # The same layers in a model that was never compiled.
         model = keras.Model(model.input, model.output, name=model.name)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.keras")
-    try:
+    with replacing(path) as temporary:
         model.save(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def fold_head(
@@ -142,12 +155,17 @@ def fold_head(
         Kernel (1280, 7) and bias (7,), float32.
 
     Raises:
-        ValueError: If the view is unknown.
+        ValueError: If the view is unknown, or nothing was learned for it.
     """
     if view not in VIEWS:
         raise ValueError(f"view must be one of {list(VIEWS)}, received {view!r}")
     chosen = HEADS if view == "blend" else (view,)
     layers = [model.get_layer(head).get_weights() for head in chosen]
+    if view != "fer2013" and not model.get_layer("ferplus").get_weights()[0].any():
+        raise ModelError(
+            f"view: the model was trained without FER+ votes, so it has no {view!r}; "
+            "use --view fer2013"
+        )
     kernel = np.mean([kernel for kernel, _ in layers], axis=0) / temperature
     bias = np.mean([bias for _, bias in layers], axis=0) / temperature
     return kernel.astype(np.float32), bias.astype(np.float32)
