@@ -26,6 +26,7 @@ from gradio.data_classes import ImageData
 from numpy.typing import NDArray
 
 from fer._conflict import conflicting_install
+from fer._stderr import silent_stderr
 from fer.image import ImageDecodeError, load_image
 from fer.labels import LABELS
 from fer.overlay import encode_jpeg, evidence_tile, fit_photo, grey_tile
@@ -541,7 +542,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.perf_counter()
     bundle = options.model or DEFAULT_BUNDLE
     try:
-        recognizer = EmotionRecognizer.from_bundle(bundle, detector_model=options.detector_model)
+        with silent_stderr():
+            recognizer = EmotionRecognizer.from_bundle(
+                bundle, detector_model=options.detector_model
+            )
     except ValueError as error:
         return _fail(str(error))
     card = bundle / "MODEL_CARD.md"

@@ -86,11 +86,13 @@ def _main() -> None:
         if (options.out / variant.name).exists() and not options.overwrite:
             raise ValueError(f"{options.out / variant.name} exists already: add --overwrite")
     checkpoint = models.load_checkpoint(options.model)
+    models.fold_head(checkpoint, options.view)  # refuses a view that nothing was learned for
     held = dataset.load(options.data).split(SPLIT)
     print(f"calibrating on half of {SPLIT}, view {options.view}")
     logits = logits_of(checkpoint, held.images)
     accuracy = {
-        view: Accuracy.of(view_logits(logits, view).argmax(axis=1) == held.labels) for view in VIEWS
+        view: Accuracy.of(view_logits(logits, view).argmax(axis=1) == held.labels)
+        for view in models.learned_views(checkpoint)
     }
     measured = bundle.Measured(
         SPLIT, accuracy, calibrate(view_logits(logits, options.view), held.labels)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from export.recipes import Variant
+from fer._stderr import silent_stderr
 
 
 def convert(model: keras.Model, variant: Variant) -> bytes:
@@ -22,7 +23,11 @@ def convert(model: keras.Model, variant: Variant) -> bytes:
         ``evidence``, built-in operators only.
     """
     size = model.input_shape[1]
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+        silent_stderr(),
+    ):
         archive = keras.export.ExportArchive()
         archive.track(model)
         archive.add_endpoint(

@@ -18,9 +18,10 @@ from playwright.sync_api import expect, sync_playwright
 
 from fer.labels import LABELS
 
-pytestmark = pytest.mark.slow
-
 CHROMIUM = "/usr/bin/chromium"
+if not Path(CHROMIUM).exists() and "CI" not in os.environ:
+    pytest.skip(f"needs {CHROMIUM}: apt-get install chromium", allow_module_level=True)
+pytestmark = pytest.mark.slow
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 TIMEOUT = 120_000  # milliseconds, for a busy machine; nothing waits longer than it must

@@ -3,6 +3,7 @@ import io
 import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,34 @@ def test_a_reader_that_stops_reading_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+def broken_files(folder):
+    good = io.BytesIO()
+    Image.new("RGB", (200, 200), "red").save(good, "JPEG")
+    huge = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (30_000).to_bytes(4, "big") * 2 + b"\x08\2\0\0\0"
+    huge += zlib.crc32(huge[12:]).to_bytes(4, "big")
+    contents = {"empty.jpg": b"", "cut.jpg": good.getvalue()[:-100], "huge.png": huge}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return [str(folder / name) for name in contents]
+
+
+@pytest.mark.usefixtures("stubbed")
+def test_every_broken_file_gets_one_line_and_the_others_are_read(tmp_path, capsys):
+    broken = broken_files(tmp_path)
+    assert main([*broken, ASTRONAUT]) == 2
+    output = capsys.readouterr()
+    lines = output.err.splitlines()
+    assert len(lines) == len(broken)
+    for line, name in zip(lines, broken, strict=True):
+        assert line.startswith(f"fer: error: {name}: ")
+    assert "happy" in output.out
+
+
+@pytest.mark.usefixtures("stubbed")
+def test_a_single_pixel_is_a_photo_without_a_face(tmp_path, capsys):
+    path = tmp_path / "dot.png"
+    Image.new("RGB", (1, 1)).save(path)
+    assert main(["--json", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["faces"] == []

@@ -175,7 +175,7 @@ def test_votes_by_row_order_and_by_name_give_shares_of_the_seven_classes(tmp_pat
     public = write_csv(
         tmp_path / "fer2013new.csv",
         [f"Usage,Image name,{FERPLUS}", "Training,fer0000000.png,2,6,0,0,0,0,0,2,0,0"]
-        + ["Training,,0,0,0,0,0,0,0,0,0,10"] * (len(DATA) - 1),
+        + [f"{split},,0,0,0,0,0,0,0,0,0,10" for split in DATA.splits[1:]],
     )
     loaded = dataset.load(names["csv"], votes=public)
     expected = np.zeros(7)

@@ -56,6 +56,23 @@ def test_an_unknown_view_is_refused(model):
         models.fold_head(model, "affectnet")
 
 
+def test_a_view_that_nothing_was_learned_for_is_refused():
+    untrained = models.build(48, init="none", dropout=0)
+    assert models.learned_views(untrained) == ("fer2013",)
+    for view in ("ferplus", "blend"):
+        with pytest.raises(models.ModelError, match="trained without FER.+ votes.*--view fer2013"):
+            models.fold_head(untrained, view)
+
+
+def test_imagenet_weights_that_cannot_be_fetched_are_one_clear_error(monkeypatch):
+    def offline(**_):
+        raise Exception("URL fetch failure on https://...: None -- [Errno -3] name resolution")
+
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", offline)
+    with pytest.raises(models.ModelError, match="could not be downloaded .*--init none"):
+        models.build(48, init="imagenet", dropout=0)
+
+
 def test_a_saved_checkpoint_answers_the_same_and_starts_another_size(model, logits, tmp_path):
     path = tmp_path / "model.keras"
     models.save(model, path)
@@ -72,11 +89,11 @@ def test_a_failed_save_leaves_the_last_good_file(model, tmp_path, monkeypatch):
     path = tmp_path / "model.keras"
     path.write_bytes(b"the last good file")
 
-    def full_disk(target):
+    def full_disk(_, target):
         target.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(model, "save", full_disk)
+    monkeypatch.setattr(keras.Model, "save", full_disk)
     with pytest.raises(OSError, match="No space left"):
         models.save(model, path)
     assert path.read_bytes() == b"the last good file"

@@ -91,6 +91,8 @@ def test_a_run_folder_holds_everything_that_decided_the_run(killed_and_resumed):
     assert config["seed"] == 0
     assert config["training_images"] == 8 * len(LABELS)
     assert set(config) >= {"git_sha", "versions", "init", "class_counts"}
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["best"] in metrics["epochs"] == history(out)
     for name in ("best.keras", "curves.png", "audit.json", "tensorboard/whole"):
         assert (out / name).exists(), name
     assert len(list(out.glob("last-*.keras"))) == 1
@@ -117,7 +119,7 @@ def exported(killed_and_resumed, tmp_path_factory, data, cache):
     out, _, _ = killed_and_resumed
     folder = tmp_path_factory.mktemp("exported")
     run("export", "--model", out / "best.keras", "--data", data, "--view", "fer2013",
-        "--out", folder, FER_CACHE_DIR=cache)  # fmt: skip
+        "--with-checkpoint", "--out", folder, FER_CACHE_DIR=cache)  # fmt: skip
     return folder
 
 
@@ -134,11 +136,9 @@ def test_export_writes_a_whole_bundle_for_each_variant(exported):
     assert sizes["float16"] < 0.55 * sizes["float32"]
 
 
-def test_the_checkpoint_and_its_float32_export_score_the_same(
-    killed_and_resumed, exported, data, cache, tmp_path
-):
+def test_the_checkpoint_and_its_float32_export_score_the_same(exported, data, cache, tmp_path):
     reports = []
-    for model in (killed_and_resumed[0] / "best.keras", exported / "float32" / "model.tflite"):
+    for model in (exported / "float32" / "model.keras", exported / "float32" / "model.tflite"):
         path = tmp_path / f"{model.suffix}.json"
         done = run(
             "train.evaluate", "--model", model, "--data", data, "--split", "PrivateTest",
@@ -158,6 +158,7 @@ def test_the_checkpoint_and_its_float32_export_score_the_same(
         "confusion",
     ):
         assert keras[key] == lite[key], key
+    assert keras["ece"] == pytest.approx(lite["ece"], abs=1e-4)
     assert keras["accuracy"]["n"] == 3 * len(LABELS)
     assert (tmp_path / "plots" / "confusion-PrivateTest.png").stat().st_size > 10_000
 
@@ -181,10 +182,13 @@ def test_photos_are_scored_through_the_whole_pipeline(killed_and_resumed, tmp_pa
     astronaut = (ROOT / "examples" / "astronaut.png").read_bytes()
     write_tree(tmp_path / "photos", {"happy/a.png": astronaut, "sad/b.png": astronaut})
     report = tmp_path / "photos.json"
-    run("train.evaluate", "--model", killed_and_resumed[0] / "best.keras", "--photos",
-        tmp_path / "photos", "--json", report, FER_CACHE_DIR=cache)  # fmt: skip
+    options = ("train.evaluate", "--model", killed_and_resumed[0] / "best.keras", "--photos",
+               tmp_path / "photos", "--json", report)  # fmt: skip
+    refused = run(*options, code=2, FER_CACHE_DIR=cache)
+    assert "trained without FER+ votes" in refused.stderr
+    run(*options, "--view", "fer2013", FER_CACHE_DIR=cache)
     values = json.loads(report.read_text())
-    assert values["view"] == "blend"
+    assert values["view"] == "fer2013"
     assert values["faces_found"] == values["photos"] == 2
     assert set(values["recall"]) == {"happy", "sad"}
     assert values["mean_recall"] <= 0.5
@@ -244,6 +248,64 @@ def test_an_export_that_does_not_agree_is_not_written(killed_and_resumed, tmp_pa
     loose.write_bytes(converter.convert())
     with pytest.raises(parity.ParityError, match="weights are not frozen|cannot run"):
         parity.check(loose, right, tiles, VARIANTS["float32"])
+
+
+def test_the_command_writes_nothing_when_the_gate_is_shut(
+    killed_and_resumed, tmp_path, data, cache, monkeypatch, capsys
+):
+    import export.__main__ as command
+    from export import parity
+    from train.command import run as run_command
+
+    def broken(*_):
+        raise parity.ParityError("float16: label agreement 50% (at least 99%)")
+
+    monkeypatch.setenv("FER_CACHE_DIR", cache)
+    monkeypatch.setattr(command, "convert", lambda *_: b"a file")
+    monkeypatch.setattr(command.parity, "check", broken)
+    out = tmp_path / "out"
+    options = ["--model", killed_and_resumed[0] / "best.keras", "--data", data, "--out", out,
+               "--view", "fer2013", "--variants", "float16"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["export", *map(str, options)])
+    with pytest.raises(SystemExit) as stopped:
+        run_command(command._main)
+    assert stopped.value.code == 1
+    assert "not written: float16: label agreement 50%" in capsys.readouterr().out
+    assert list(out.iterdir()) == []
+
+
+def test_a_resumed_run_has_the_steps_and_the_rate_of_one_that_was_never_stopped(tmp_path):
+    from fer.nn import fit as fitting
+    from train.recipes import RECIPES
+
+    smoke = dataclasses.replace(RECIPES["smoke"], tile_size=48)
+    stage = dataclasses.replace(smoke.stages[0], epochs=2, schedule="cosine")
+    recipe = dataclasses.replace(smoke, stages=(stage,))
+
+    class PowerCutError(Exception):
+        pass
+
+    def once(*arguments):
+        keep(*arguments)
+        raise PowerCutError
+
+    def train(folder, **options):
+        folder.mkdir(exist_ok=True)
+        return fitting.fit(folder, recipe, DATA.split("Training"), DATA.split("PublicTest"),
+                           init="none", seed=0, **options)  # fmt: skip
+
+    keep = fitting._keep_checkpoint
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "_keep_checkpoint", once)
+        with pytest.raises(PowerCutError):
+            train(tmp_path / "cut")
+    before = fitting._optimizer_state(tmp_path / "cut" / "last-0-1.keras")
+    train(tmp_path / "cut", resume=True)
+    train(tmp_path / "whole")
+    cut, whole = history(tmp_path / "cut"), history(tmp_path / "whole")
+    assert [row["learning_rate"] for row in cut] == [row["learning_rate"] for row in whole]
+    assert cut[0]["learning_rate"] != cut[1]["learning_rate"]
+    assert int(before[0]) == len(DATA.split("Training")) // recipe.batch_size
 
 
 def test_a_diverging_run_stops_with_the_last_good_checkpoint(tmp_path):

@@ -3,8 +3,11 @@
 import argparse
 from pathlib import Path
 
-from fer.nn import dataset, leaks
-from train.command import add_data_options, run, write_json
+from fer._stderr import silent_stderr
+
+with silent_stderr():
+    from fer.nn import dataset, leaks
+    from train.command import add_data_options, run, write_json
 
 EPILOG = """example:
   python -m train.audit --data fer2013.zip --json audit.json

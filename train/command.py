@@ -6,11 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import tensorflow as tf
+
 from fer._conflict import conflicting_install
 from fer._files import replacing
 from fer.nn.dataset import DatasetError
 from fer.nn.fit import TrainingError
 from fer.nn.model import ModelError
+
+# Looks for GPUs now, while the command that imports this keeps stderr silent.
+tf.config.list_physical_devices()
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

@@ -10,9 +10,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from fer._stderr import silent_stderr
 from fer.faces import BlazeFaceDetector
-from fer.nn import dataset
-from train.command import add_data_options, run
+
+with silent_stderr():
+    from fer.nn import dataset
+    from train.command import add_data_options, run
 
 _SIDE = 192
 _CANVAS = 256

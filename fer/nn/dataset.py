@@ -286,7 +286,7 @@ def _assemble(rows: Iterator[_Row], data: Path) -> Fer2013:
 
 def _read_cache(path: Path) -> Fer2013 | None:
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             return Fer2013(**arrays)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
         return None  # not there, or damaged: it is made anew

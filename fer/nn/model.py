@@ -138,6 +138,11 @@ def save(model: keras.Model, path: Path, *, with_optimizer: bool = False) -> Non
         model.save(temporary)
 
 
+def learned_views(model: keras.Model) -> tuple[str, ...]:
+    """Returns the label views that a checkpoint learned: without FER+ votes, ``fer2013`` alone."""
+    return VIEWS if model.get_layer("ferplus").get_weights()[0].any() else ("fer2013",)
+
+
 def fold_head(
     model: keras.Model, view: str, temperature: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -161,7 +166,7 @@ def fold_head(
         raise ValueError(f"view must be one of {list(VIEWS)}, received {view!r}")
     chosen = HEADS if view == "blend" else (view,)
     layers = [model.get_layer(head).get_weights() for head in chosen]
-    if view != "fer2013" and not model.get_layer("ferplus").get_weights()[0].any():
+    if view not in learned_views(model):
         raise ModelError(
             f"view: the model was trained without FER+ votes, so it has no {view!r}; "
             "use --view fer2013"
