@@ -172,7 +172,7 @@ def test_exif_and_cmyk_photos_are_marked_like_the_original(recognizer, astronaut
 def test_headline_says_the_label_and_how_sure(confidence, words):
     result = text(app.result_html([face(confidence=confidence)]))
     assert f"Happy {words}" in result
-    assert f"about {words[-3:-1]} carry the label" in result
+    assert f"roughly {words[-3:-1]} carry the label" in result
     assert "Uncertain" not in result
 
 
@@ -180,7 +180,7 @@ def test_uncertain_result_names_two_candidates_and_no_winner():
     uncertain = face(label="sad", confidence=0.4, uncertain=True, second="neutral")
     result = text(app.result_html([uncertain]))
     assert "Uncertain: could be sad or neutral" in result
-    assert "right about 40 times in 100" in result
+    assert "right roughly 40 times in 100" in result
     assert "Sad" not in result
     photo = app.photo_html(np.zeros((100, 100, 3), np.uint8), [uncertain])
     assert "1 sad?" in text(photo)
@@ -444,3 +444,10 @@ def test_command_serves_the_page_until_stopped_and_leaves_nothing(tmp_path, stop
         process.communicate(timeout=120)
     assert process.returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_about_tells_how_far_the_probabilities_were_off(recognizer):
+    text = app.about(recognizer.spec.calibration)
+    points = round(100 * recognizer.spec.calibration.ece_after)
+    assert f"off by {points} percentage points on average" in text
+    assert "not a felt emotion" in text

@@ -24,7 +24,13 @@ def _main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_data_options(parser)
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write every pair here")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=Path("audit.json"),
+        metavar="OUT.json",
+        help="write every pair here (default: %(default)s)",
+    )
     options = parser.parse_args()
     data = dataset.load(options.data, votes=options.votes)
     splits = [split for split in dataset.SPLITS if (data.splits == split).any()]
@@ -38,8 +44,8 @@ def _main() -> None:
     for pair, n in audit.counts().items():
         print(f"{pair:<42}{n['exact']:>7}{n['near']:>7}{n['other_label']:>13}")
     print(f"\ntraining drops {len(audit.training_drops())} images")
-    if options.json:
-        write_json(options.json, audit.to_dict())
+    write_json(options.json, audit.to_dict())
+    print(f"every pair: {options.json}")
 
 
 if __name__ == "__main__":
