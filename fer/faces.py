@@ -239,12 +239,11 @@ class YuNetDetector:
         with self._lock:
             self._network.setInputSize((seen.shape[1], seen.shape[0]))
             found = self._network.detect(seen)[1]
-        rows = [] if found is None else found.tolist()
-        return [
-            FaceBox(x / scale, y / scale, w / scale, h / scale, row[-1])
-            for row in rows
-            for x, y, w, h in [row[:4]]
-        ]
+        faces = []
+        for row in [] if found is None else np.asarray(found, np.float64):
+            x, y, width, height = (float(edge) / scale for edge in row[:4])
+            faces.append(FaceBox(x, y, width, height, float(row[-1])))
+        return faces
 
 
 def crop_square(box: FaceBox, crop: CropSpec) -> tuple[int, int, int]:

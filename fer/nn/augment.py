@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from fer.nn.dataset import SIDE, Fer2013
 from fer.tile import make_tile
@@ -98,7 +99,7 @@ def training_batches(
 def validation_batches(data: Fer2013, size: int, batch: int) -> tf.data.Dataset:
     """Returns unchanged tiles in order, with targets and weights as in `training_batches`."""
 
-    def load(start: int) -> tuple[np.ndarray, ...]:
+    def load(start: int) -> tuple[NDArray[np.float32], ...]:
         part = slice(start, start + batch)
         tiles = np.stack([make_tile(image, size) for image in data.images[part]])
         votes = data.votes[part]

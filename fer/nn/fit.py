@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fer._files import replacing
@@ -247,7 +248,7 @@ class _Recorder(keras.callbacks.Callback):
         self._run, self._index, self._name, self._rows, self._bar = run, index, name, rows, bar
         self._statistics = statistics
         self._started = time.monotonic()
-        self._raw: list[np.ndarray] | None = None
+        self._raw: list[NDArray[np.float32]] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._started = time.monotonic()
@@ -360,14 +361,14 @@ def _last_checkpoint(run: Path) -> tuple[Path, int, int]:
     return path, stage, epoch
 
 
-def _optimizer_state(path: Path) -> list[np.ndarray]:
+def _optimizer_state(path: Path) -> list[NDArray[np.float32]]:
     return [
         variable.numpy()
         for variable in keras.saving.load_model(path, safe_mode=True).optimizer.variables
     ]
 
 
-def _restore(optimizer: keras.optimizers.Optimizer, state: list[np.ndarray]) -> None:
+def _restore(optimizer: keras.optimizers.Optimizer, state: list[NDArray[np.float32]]) -> None:
     if len(state) != len(optimizer.variables):
         raise TrainingError(
             "the checkpoint was made with another recipe: its optimizer has "
