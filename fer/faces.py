@@ -241,8 +241,8 @@ class YuNetDetector:
             found = self._network.detect(seen)[1]
         faces = []
         for row in [] if found is None else np.asarray(found, np.float64):
-            x, y, width, height = (float(edge) / scale for edge in row[:4])
-            faces.append(FaceBox(x, y, width, height, float(row[-1])))
+            edges = [float(edge) / scale for edge in row[:4]]
+            faces.append(FaceBox(edges[0], edges[1], edges[2], edges[3], float(row[-1])))
         return faces
 
 
