@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib
 import json
 import os
 import signal
@@ -341,12 +342,21 @@ def test_a_diverging_run_stops_with_the_last_good_checkpoint(tmp_path):
           "--variants", "int4"), "variants must be all or of"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_clear_line_and_exit_2(arguments, says, tmp_path, data, cache):
-    filled = [argument.format(tmp=tmp_path, data=data) for argument in arguments]
-    done = run(*filled, code=2, FER_CACHE_DIR=cache)
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert says in errors[0]
+def test_bad_input_is_one_clear_line_and_exit_2(
+    arguments, says, tmp_path, data, cache, monkeypatch, capsys
+):
+    from train.command import run as run_command
+
+    module, *filled = [argument.format(tmp=tmp_path, data=data) for argument in arguments]
+    package = module if module == "train.evaluate" else f"{module}.__main__"
+    monkeypatch.setenv("FER_CACHE_DIR", cache)
+    monkeypatch.setattr(sys, "argv", [module, *filled])
+    with pytest.raises(SystemExit) as stopped:
+        run_command(importlib.import_module(package)._main)
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
     assert not (tmp_path / "x" / "float32").exists()
 
 
