@@ -21,7 +21,7 @@ def grey_batch(images):
 def test_without_changes_a_training_tile_is_the_inference_tile(size):
     tiles = augment(grey_batch(DATA.images), size, Augmentation()).numpy()
     for image, tile in zip(DATA.images, tiles, strict=True):
-        assert np.repeat(tile, 3, axis=2) == pytest.approx(make_tile(image, size), abs=1e-2)
+        assert np.abs(tile - make_tile(image, size)).max() < 1e-2
 
 
 def test_validation_tiles_equal_inference_tiles_bit_for_bit():
