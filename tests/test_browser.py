@@ -106,6 +106,10 @@ def choose(page, path):
 def screenshot(page, name):
     folder = os.environ.get("FER_SCREENSHOTS")
     if folder:
+        # Gradio fades a new result in.
+        page.wait_for_function(
+            "() => !document.querySelector('.pending') && !document.getAnimations().length"
+        )
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
