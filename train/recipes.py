@@ -34,7 +34,10 @@ CPU = Recipe(
     batch_size=64,
     # No frozen stage: behind batch norms that keep their ImageNet statistics the warm start's
     # features say little about faces, and the first steps of the whole network undo that stage.
-    stages=(Stage("whole", 9, train_backbone=True, learning_rate=1e-3, schedule="cosine"),),
+    stages=(
+        Stage("small", 8, True, learning_rate=1e-3, schedule="cosine", tile_size=64),
+        Stage("whole", 12, True, learning_rate=8e-4, schedule="cosine", warmup=0.1),
+    ),
     dropout=0.3,
     weight_decay=0.02,
     label_smoothing=0.1,
@@ -51,6 +54,7 @@ CPU = Recipe(
         gamma=0.2,
         sharpness=0.8,
         resample=0.25,
+        erase=0.2,
         mixup=0.2,
     ),
 )

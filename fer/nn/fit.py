@@ -19,6 +19,7 @@ from fer.displays import TrainingCurvesDisplay
 from fer.nn import model as models
 from fer.nn.augment import Augmentation, training_batches, validation_batches
 from fer.nn.dataset import Fer2013
+from fer.nn.kernels import speed_up
 
 BEST = "best.keras"
 HISTORY = "history.csv"
@@ -55,6 +56,8 @@ class Stage:
         schedule: ``constant``; ``plateau``, halved when the validation loss stalls; or
             ``cosine``, with a linear warm-up over the first `warmup` of the steps.
         warmup: Share of the steps, for ``cosine``.
+        tile_size: Side of the network's input in pixels, where it differs from the recipe's: a
+            stage on smaller tiles costs less (progressive resizing, Tan and Le 2021).
     """
 
     name: str
@@ -63,6 +66,7 @@ class Stage:
     learning_rate: float
     schedule: str = "constant"
     warmup: float = 0.15
+    tile_size: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the fields.
@@ -81,7 +85,7 @@ class Recipe:
     """Everything that decides a training run, apart from the data, the start and the seed.
 
     Attributes:
-        tile_size: Side of the network's input in pixels.
+        tile_size: Side of the trained network's input in pixels.
         batch_size: Images per step.
         stages: The steps, in order.
         dropout: Rate before the heads.
@@ -157,10 +161,6 @@ def fit(
     else:
         model = models.build(recipe.tile_size, init=init, dropout=recipe.dropout)
     steps = len(training) // recipe.batch_size
-    batches = training_batches(
-        training, recipe.tile_size, recipe.batch_size, recipe.augmentation, seed + first + done
-    )
-    validate = validation_batches(validation, recipe.tile_size, recipe.batch_size)
     rows = _seen_history(run, first, done, recipe) if resume else []
     total = steps * sum(stage.epochs for stage in recipe.stages)
     with tqdm(total=total, initial=steps * len(rows), unit="step", smoothing=0.05) as bar:
@@ -168,6 +168,13 @@ def fit(
         for index, stage in enumerate(recipe.stages):
             if index < first:
                 continue
+            size = stage.tile_size or recipe.tile_size
+            if model.input_shape[1] != size:
+                model = models.resized(model, size)
+            speed_up(model)
+            batches = training_batches(
+                training, size, recipe.batch_size, recipe.augmentation, seed + index + done
+            )
             compile_stage(model, recipe, stage, steps)
             if optimizer_state is not None:
                 _restore(model.optimizer, optimizer_state)
@@ -184,7 +191,7 @@ def fit(
                 batches,
                 epochs=stage.epochs,
                 initial_epoch=done,
-                validation_data=validate,
+                validation_data=validation_batches(validation, size, recipe.batch_size),
                 callbacks=callbacks,
                 shuffle=False,
                 verbose=0,

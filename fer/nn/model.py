@@ -57,6 +57,21 @@ def build(size: int, *, init: str, dropout: float) -> keras.Model:
             f"init must be an EfficientNetB0 without its top (features of 1280 channels, any "
             f"input size) or a checkpoint of ours, received {init}"
         )
+    return _assemble(size, backbone, heads, dropout)
+
+
+def resized(model: keras.Model, size: int) -> keras.Model:
+    """Returns a checkpoint's network for tiles of another size, sharing its weights."""
+    heads = {head: model.get_layer(head).get_weights() for head in HEADS}
+    return _assemble(size, model.get_layer("backbone"), heads, model.get_layer("dropout").rate)
+
+
+def _assemble(
+    size: int,
+    backbone: keras.Model,
+    heads: dict[str, list[NDArray[np.float32]]],
+    dropout: float,
+) -> keras.Model:
     backbone.name = "backbone"
     image = keras.Input((size, size, 3), name="image")
     luminance = keras.layers.Conv2D(3, 1, use_bias=False, trainable=False, name="luminance")
