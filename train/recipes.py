@@ -36,7 +36,7 @@ CPU = Recipe(
     # features say little about faces, and the first steps of the whole network undo that stage.
     stages=(
         Stage("small", 8, True, learning_rate=1e-3, schedule="cosine", tile_size=64),
-        Stage("whole", 12, True, learning_rate=8e-4, schedule="cosine", warmup=0.1),
+        Stage("whole", 16, True, learning_rate=8e-4, schedule="cosine", warmup=0.1),
     ),
     dropout=0.3,
     weight_decay=0.02,
