@@ -15,10 +15,10 @@ from fer.tile import make_tile
 with silent_stderr():
     from export import bundle, parity
     from export.calibrate import calibrate
-    from export.convert import convert
     from export.recipes import VARIANTS, Variant
     from fer.nn import dataset
     from fer.nn import model as models
+    from fer.nn.convert import convert
     from fer.nn.fit import TrainingError
     from train.command import add_data_options, run
     from train.predict import logits_of, view_logits
@@ -114,7 +114,7 @@ def _main() -> None:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=options.out, prefix=".") as folder:
             file = Path(folder) / "converted.tflite"
-            content = convert(model, variant)
+            content = convert(model, float16=variant.weights == "float16")
             file.write_bytes(content)
             try:
                 result = parity.check(file, model, tiles, variant)

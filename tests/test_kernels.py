@@ -10,7 +10,13 @@ from fer.nn import kernels, model
 
 @pytest.mark.parametrize(
     ("side", "stride", "padding", "size"),
-    [(3, 1, "SAME", 6), (5, 1, "SAME", 6), (5, 1, "SAME", 3), (3, 2, "VALID", 9), (5, 2, "VALID", 11)],
+    [
+        (3, 1, "SAME", 6),
+        (5, 1, "SAME", 6),
+        (5, 1, "SAME", 3),
+        (3, 2, "VALID", 9),
+        (5, 2, "VALID", 11),
+    ],
 )
 def test_depthwise_gradients_equal_tensorflow(side, stride, padding, size):
     rng = np.random.default_rng(0)
@@ -64,7 +70,9 @@ def test_a_sped_up_network_trains_and_saves_as_the_plain_one(tmp_path):
         gradients.append(tape.gradient(loss, backbone.get_layer(kernel_of).kernel.value).numpy())
         statistics.append(backbone.get_layer("top_bn").moving_variance.numpy())
     assert np.abs(gradients[0]).max() > 0
-    np.testing.assert_allclose(gradients[1], gradients[0], rtol=0.02, atol=1e-3 * np.abs(gradients[0]).max())
+    np.testing.assert_allclose(
+        gradients[1], gradients[0], rtol=0.02, atol=1e-3 * np.abs(gradients[0]).max()
+    )
     np.testing.assert_allclose(statistics[1], statistics[0], rtol=1e-3)
 
     model.save(fast, tmp_path / "fast.keras")

@@ -23,6 +23,13 @@ ROOT = Path(__file__).parents[1]
 DATA = drawn({"Training": 8, "PublicTest": 3, "PrivateTest": 3})
 
 
+def small_network():
+    """A fresh network for the smallest tiles."""
+    from fer.nn import model as models
+
+    return models.build(48, init="none", dropout=0.3)
+
+
 def command(*arguments, **environment):
     return [sys.executable, "-m", *map(str, arguments)], {
         **os.environ,
@@ -201,9 +208,9 @@ def test_an_export_that_does_not_agree_is_not_written(killed_and_resumed, tmp_pa
     import tensorflow as tf
 
     from export import parity
-    from export.convert import convert
     from export.recipes import VARIANTS
     from fer.nn import model as models
+    from fer.nn.convert import convert
 
     checkpoint = models.load_checkpoint(killed_and_resumed[0] / "best.keras")
     rng = np.random.default_rng(0)
@@ -213,7 +220,7 @@ def test_an_export_that_does_not_agree_is_not_written(killed_and_resumed, tmp_pa
     right = models.inference_model(checkpoint, "fer2013")
     tiles = rng.uniform(0, 255, (20, 64, 64, 3)).astype(np.float32)
     good = tmp_path / "good.tflite"
-    good.write_bytes(convert(right, VARIANTS["float32"]))
+    good.write_bytes(convert(right))
     assert parity.check(good, right, tiles, VARIANTS["float32"]).max_difference <= 1e-4
 
     with pytest.raises(parity.ParityError, match="largest probability difference"):
@@ -262,7 +269,7 @@ def test_the_command_writes_nothing_when_the_gate_is_shut(
         raise parity.ParityError("float16: label agreement 50% (at least 99%)")
 
     monkeypatch.setenv("FER_CACHE_DIR", cache)
-    monkeypatch.setattr(command, "convert", lambda *_: b"a file")
+    monkeypatch.setattr(command, "convert", lambda *_, **__: b"a file")
     monkeypatch.setattr(command.parity, "check", broken)
     out = tmp_path / "out"
     options = ["--model", killed_and_resumed[0] / "best.keras", "--data", data, "--out", out,
@@ -293,7 +300,7 @@ def test_a_resumed_run_has_the_steps_and_the_rate_of_one_that_was_never_stopped(
     def train(folder, **options):
         folder.mkdir(exist_ok=True)
         return fitting.fit(folder, recipe, DATA.split("Training"), DATA.split("PublicTest"),
-                           init="none", seed=0, **options)  # fmt: skip
+                           start=small_network, seed=0, **options)  # fmt: skip
 
     keep = fitting._keep_checkpoint
     with pytest.MonkeyPatch.context() as patch:
@@ -318,7 +325,7 @@ def test_a_diverging_run_stops_with_the_last_good_checkpoint(tmp_path):
     recipe = dataclasses.replace(smoke, stages=(smoke.stages[0], wild))
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in stage 'whole'"):
         fit(tmp_path, recipe, DATA.split("Training"), DATA.split("PublicTest"),
-            init="none", seed=0)  # fmt: skip
+            start=small_network, seed=0)  # fmt: skip
     assert (tmp_path / "best.keras").exists()
     assert (tmp_path / "last-1-0.keras").exists()
     assert len(history(tmp_path)) == 1

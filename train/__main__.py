@@ -6,12 +6,14 @@ import importlib.metadata
 import json
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from fer._stderr import silent_stderr
 
 with silent_stderr():
     from fer.nn import dataset, leaks
+    from fer.nn import model as models
     from fer.nn.dataset import thinned
     from fer.nn.fit import HISTORY, TrainingError, fit, read_history
     from train.command import add_data_options, run, write_json
@@ -117,7 +119,7 @@ def _main() -> None:
         recipe,
         training,
         validation,
-        init=options.init,
+        start=partial(models.build, recipe.tile_size, init=options.init, dropout=recipe.dropout),
         seed=options.seed,
         resume=options.resume,
     )

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def fit(
     training: Fer2013,
     validation: Fer2013,
     *,
-    init: str,
+    start: Callable[[], keras.Model],
     seed: int,
     resume: bool = False,
 ) -> Path:
@@ -138,7 +139,7 @@ def fit(
         recipe: The recipe.
         training: Training images, without leaks.
         validation: Images that choose the best epoch.
-        init: Where the weights come from: see `fer.nn.model.build`.
+        start: Makes the network to train: of the layers that `fer.nn.model.assemble` gives it.
         seed: Seed of the weights, the order and the augmentation.
         resume: Whether to go on with the run in the folder.
 
@@ -147,7 +148,7 @@ def fit(
 
     Raises:
         TrainingError: If the loss is not finite, or there is nothing to resume.
-        fer.nn.model.ModelError: If ``init`` or the checkpoint cannot be loaded.
+        fer.nn.model.ModelError: If the checkpoint cannot be loaded.
     """
     keras.utils.set_random_seed(seed)
     for stale in run.glob(".*.tmp*"):  # of a run that was killed while it wrote
@@ -159,7 +160,7 @@ def fit(
         if done:
             optimizer_state = _optimizer_state(path)
     else:
-        model = models.build(recipe.tile_size, init=init, dropout=recipe.dropout)
+        model = start()
     steps = len(training) // recipe.batch_size
     rows = _seen_history(run, first, done, recipe) if resume else []
     total = steps * sum(stage.epochs for stage in recipe.stages)

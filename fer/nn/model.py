@@ -57,26 +57,44 @@ def build(size: int, *, init: str, dropout: float) -> keras.Model:
             f"init must be an EfficientNetB0 without its top (features of 1280 channels, any "
             f"input size) or a checkpoint of ours, received {init}"
         )
-    return _assemble(size, backbone, heads, dropout)
+    return assemble(size, backbone, dropout=dropout, heads=heads)
 
 
 def resized(model: keras.Model, size: int) -> keras.Model:
     """Returns a checkpoint's network for tiles of another size, sharing its weights."""
     heads = {head: model.get_layer(head).get_weights() for head in HEADS}
-    return _assemble(size, model.get_layer("backbone"), heads, model.get_layer("dropout").rate)
+    dropout = model.get_layer("dropout").rate
+    return assemble(size, model.get_layer("backbone"), dropout=dropout, heads=heads)
 
 
-def _assemble(
+def assemble(
     size: int,
     backbone: keras.Model,
-    heads: dict[str, list[NDArray[np.float32]]],
+    *,
     dropout: float,
+    hidden: tuple[int, ...] = (),
+    heads: dict[str, list[NDArray[np.float32]]] | None = None,
 ) -> keras.Model:
+    """Puts the grey conversion before a feature extractor and the two heads behind it.
+
+    Args:
+        size: T, the side of the tile in pixels.
+        backbone: From RGB (N, T, T, 3) in [0, 255] to features (N, h, w, C).
+        dropout: Rate of the dropout before the heads, in [0, 1).
+        hidden: Sizes of dense layers between pooling and heads, each followed by dropout.
+        heads: Kernel and bias per head; fresh ones where there are none.
+
+    Returns:
+        A model from float32 (N, T, T, 3) in [0, 255] to a dict of logits, (N, 7) per head.
+    """
     backbone.name = "backbone"
     image = keras.Input((size, size, 3), name="image")
     luminance = keras.layers.Conv2D(3, 1, use_bias=False, trainable=False, name="luminance")
     features = backbone(luminance(image))
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    for index, units in enumerate(hidden, 1):
+        pooled = keras.layers.Dropout(dropout, name=f"dropout_{index}")(pooled)
+        pooled = keras.layers.Dense(units, activation="relu", name=f"hidden_{index}")(pooled)
     pooled = keras.layers.Dropout(dropout, name="dropout")(pooled)
     # From zero, so that a head nothing was learned for stays zero: `fold_head` knows it by that.
     logits = {
@@ -84,8 +102,8 @@ def _assemble(
         for head in HEADS
     }
     luminance.set_weights([np.repeat(np.array(_LUMINANCE)[:, None], 3, axis=1)[None, None]])
-    model = keras.Model(image, logits, name="fer_efficientnetb0")
-    for head, values in heads.items():
+    model = keras.Model(image, logits, name="fer_network")
+    for head, values in (heads or {}).items():
         model.get_layer(head).set_weights(values)
     return model
 
@@ -216,4 +234,4 @@ def inference_model(model: keras.Model, view: str, temperature: float = 1.0) -> 
     logits = keras.layers.GlobalAveragePooling2D(name="logits")(evidence)
     probabilities = keras.layers.Softmax(name="probabilities")(logits)
     outputs = {"probabilities": probabilities, "evidence": evidence}
-    return keras.Model(image, outputs, name=f"fer_efficientnetb0_{view}")
+    return keras.Model(image, outputs, name=f"fer_{view}")

@@ -7,22 +7,20 @@ import tempfile
 import keras
 import tensorflow as tf
 
-from export.recipes import Variant
 from fer._stderr import silent_stderr
 
 
-def convert(model: keras.Model, variant: Variant) -> bytes:
-    """Converts an inference model.
+def convert(model: keras.Model, *, float16: bool = False) -> bytes:
+    """Converts a model of one input.
 
     Args:
-        model: From `fer.nn.model.inference_model`.
-        variant: How to write it down.
+        model: A model, such as `fer.nn.model.inference_model` gives.
+        float16: Whether to store the weights in half precision.
 
     Returns:
-        The ``.tflite`` file: batch 1, input ``image``, outputs ``probabilities`` and
-        ``evidence``, built-in operators only.
+        The ``.tflite`` file: batch 1, input ``image``, outputs named as the model's, built-in
+        operators only.
     """
-    size = model.input_shape[1]
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stdout(io.StringIO()),
@@ -34,12 +32,12 @@ def convert(model: keras.Model, variant: Variant) -> bytes:
             "serve",
             model.call,
             # A fixed batch: a dynamic one adds shape arithmetic that GPUs refuse.
-            input_signature=[tf.TensorSpec((1, size, size, 3), tf.float32, name="image")],
+            input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")],
         )
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if variant.weights == "float16":
+        if float16:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         return bytes(converter.convert())
