@@ -14,12 +14,12 @@ from fer.tile import make_tile
 
 with silent_stderr():
     from export import bundle, parity
-    from export.calibrate import calibrate
     from export.recipes import VARIANTS, Variant
     from fer.nn import dataset
     from fer.nn import model as models
     from fer.nn.convert import convert
     from fer.nn.fit import TrainingError
+    from train.calibrate import calibrate
     from train.command import add_data_options, run
     from train.predict import logits_of, view_logits
 
@@ -95,7 +95,7 @@ def _main() -> None:
         for view in models.learned_views(checkpoint)
     }
     measured = bundle.Measured(
-        SPLIT, accuracy, calibrate(view_logits(logits, options.view), held.labels)
+        SPLIT, accuracy, calibrate(view_logits(logits, options.view), held.labels).calibration
     )
     for view, value in accuracy.items():
         print(f"  {view:<8} {value}")

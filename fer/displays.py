@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fer._files import replacing
 from fer.labels import LABELS
+from fer.metrics import Accuracy, Coverage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,6 +115,83 @@ class ReliabilityDisplay(Display):
 
 
 @dataclass(frozen=True)
+class CoverageDisplay(Display):
+    """Accuracy of the answers that are given, against their share (El-Yaniv and Wiener 2010).
+
+    Attributes:
+        entries: Confidence, coverage and accuracy.
+        uncertain_below: Confidence under which an answer is called uncertain, in [0, 1].
+        title: Title of the plot.
+    """
+
+    entries: Sequence[Coverage]
+    uncertain_below: float
+    title: str
+
+    def draw(self) -> Figure:
+        """Returns a new figure."""
+        figure = _figure(6, 4.5)
+        axes = figure.add_subplot()
+        shares = [entry.coverage for entry in self.entries]
+        axes.plot(shares, [entry.accuracy for entry in self.entries], marker=".", color="#0072B2")
+        chosen = min(self.entries, key=lambda e: abs(e.confidence - self.uncertain_below))
+        axes.axvline(chosen.coverage, color="#D55E00", linestyle=":")
+        axes.annotate(
+            f"uncertain below {self.uncertain_below:.2f}",
+            (chosen.coverage, 0.05),
+            xycoords=("data", "axes fraction"),
+            rotation=90,
+            ha="right",
+        )
+        axes.set(
+            xlim=(0, 1.02),
+            xlabel="share of the images that is answered",
+            ylabel="accuracy on these",
+            title=self.title,
+        )
+        return figure
+
+
+@dataclass(frozen=True)
+class RobustnessDisplay(Display):
+    """Accuracy under worse conditions, with 95% intervals.
+
+    Attributes:
+        clean: Accuracy without changes.
+        scores: Accuracies by condition, severity 1 first.
+        title: Title of the plot.
+    """
+
+    clean: Accuracy
+    scores: Mapping[str, Sequence[Accuracy]]
+    title: str
+
+    def draw(self) -> Figure:
+        """Returns a new figure."""
+        columns = 5
+        rows = -(-len(self.scores) // columns)
+        figure = _figure(2.6 * columns, 2.5 * rows)
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+        for axes, (name, worse) in zip(grid, self.scores.items(), strict=False):
+            points = [self.clean, *worse]
+            severities = range(len(points))
+            axes.plot(severities, [p.value for p in points], marker=".", color="#0072B2")
+            axes.fill_between(
+                severities,
+                [p.low for p in points],
+                [p.high for p in points],
+                color="#0072B2",
+                alpha=0.2,
+            )
+            axes.axhline(self.clean.value, color="0.6", linestyle="--")
+            axes.set(title=name, ylim=(0, 1), xticks=list(severities))
+        figure.supxlabel("severity (0: unchanged)")
+        figure.supylabel("accuracy")
+        figure.suptitle(self.title)
+        return figure
+
+
+@dataclass(frozen=True)
 class TrainingCurvesDisplay(Display):
     """Accuracy and loss per epoch (the paper's Figures 5 and 7).
 
@@ -153,6 +231,45 @@ class TrainingCurvesDisplay(Display):
                         (epoch - 0.4, 0.02),
                         xycoords=("data", "axes fraction"),
                     )
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set(xlabel="epoch", title=column)
             axes.legend()
+        return figure
+
+
+@dataclass(frozen=True)
+class AccuracySizeDisplay(Display):
+    """Accuracy of several systems against the size of their files.
+
+    Attributes:
+        names: Names of the systems.
+        megabytes: Size of each system's file.
+        accuracies: Accuracy of each system.
+    """
+
+    names: Sequence[str]
+    megabytes: Sequence[float]
+    accuracies: Sequence[Accuracy]
+
+    def draw(self) -> Figure:
+        """Returns a new figure."""
+        figure = _figure(8, 5)
+        axes = figure.add_subplot()
+        values = np.array([accuracy.value for accuracy in self.accuracies])
+        axes.errorbar(
+            self.megabytes,
+            values,
+            yerr=[
+                values - [accuracy.low for accuracy in self.accuracies],
+                [accuracy.high for accuracy in self.accuracies] - values,
+            ],
+            fmt="o",
+            color="#0072B2",
+            ecolor="0.7",
+        )
+        for name, place in zip(self.names, zip(self.megabytes, values, strict=True), strict=True):
+            axes.annotate(name, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.margins(x=0.25)
+        axes.set(xlabel="float32 file, MB", ylabel="accuracy (95% interval)")
         return figure

@@ -221,6 +221,43 @@ def uncertain_below(probabilities: NDArray[np.floating], labels: NDArray[np.int6
     return 0.2
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """What is left, and how right it is, when answers under a confidence are withheld.
+
+    Attributes:
+        confidence: Answers with less are withheld, in [0, 1].
+        coverage: Share of the images that are answered, in [0, 1].
+        accuracy: Accuracy on these, in [0, 1].
+    """
+
+    confidence: float
+    coverage: float
+    accuracy: float
+
+
+def coverage(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> list[Coverage]:
+    """Measures accuracy against coverage (El-Yaniv and Wiener 2010) at every twentieth.
+
+    Args:
+        probabilities: Shape (N, 7).
+        labels: Shape (N,).
+
+    Returns:
+        One entry per confidence 0, 0.05, ... under which some image is answered, ascending.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    entries = []
+    for limit in np.arange(20) / 20:
+        answered = confidence >= limit
+        if answered.any():
+            entries.append(
+                Coverage(float(limit), float(answered.mean()), float(right[answered].mean()))
+            )
+    return entries
+
+
 def _minimise(function: Callable[[float], float], low: float, high: float) -> float:
     """Golden-section search of a function with one minimum."""
     ratio = (np.sqrt(5) - 1) / 2

@@ -384,3 +384,56 @@ def test_the_audit_prints_and_writes_what_it_found(tmp_path, data, cache):
         "Training in Training",
     }
     assert f"training drops {len(values['training_drops'])} images" in done.stdout
+
+
+def test_a_teachers_answers_are_learned_besides_the_labels(
+    killed_and_resumed, tmp_path, data, cache
+):
+    teacher = killed_and_resumed[0] / "best.keras"
+    options = ("train", "--recipe", "smoke", "--init", teacher, "--data", data,
+               "--epochs", "1", "--out", tmp_path / "student")  # fmt: skip
+    refused = run(*options, "--teacher", tmp_path / "no.keras", code=2, FER_CACHE_DIR=cache)
+    assert "teacher must be an existing .keras file" in refused.stderr
+    run(*options, "--teacher", teacher, "--images", "21", FER_CACHE_DIR=cache)
+    targets = np.load(tmp_path / "student" / "targets.npy")
+    labels = targets.argmax(axis=1)
+    assert targets.shape == (21, len(LABELS))
+    assert targets.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert np.bincount(labels, minlength=7).tolist() == [3] * 7, "the label has the larger share"
+    assert 0.5 <= targets.max(axis=1).mean() < 1, "the teacher has the rest"
+    config = json.loads((tmp_path / "student" / "config.json").read_text())
+    assert len(config["teachers"]) == 1
+
+
+def test_a_stage_on_smaller_tiles_ends_in_a_network_for_the_recipes(tmp_path):
+    from fer.nn import model as models
+    from fer.nn.fit import fit
+    from train.recipes import RECIPES
+
+    smoke = RECIPES["smoke"].with_epochs(1)
+    small = dataclasses.replace(smoke.stages[1], tile_size=48)
+    whole = dataclasses.replace(smoke.stages[1], name="last")
+    recipe = dataclasses.replace(smoke, tile_size=64, stages=(small, whole))
+    fit(tmp_path, recipe, DATA.split("Training"), DATA.split("PublicTest"),
+        start=small_network, seed=0)  # fmt: skip
+    assert [row["stage"] for row in history(tmp_path)] == ["whole", "last"]
+    last = models.load_checkpoint(tmp_path / "last-2-0.keras")
+    assert last.input_shape == (None, 64, 64, 3)
+
+
+def test_levers_are_compared_once_each_and_in_one_table(tmp_path, data, cache):
+    options = ("train.ablate", "--data", data, "--init", "none", "--images", "64", "--epochs", "1",
+               "--levers", "recipe,without mixup", "--out", tmp_path)  # fmt: skip
+    first = run(*options, FER_CACHE_DIR=cache)
+    rows = [line for line in first.stdout.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows] == ["| lever", "| recipe", "| without mixup"]
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/row.json")}
+    assert len(stamps) == 2
+    assert not list(tmp_path.glob("*/*.keras"))
+    again = run(*options, FER_CACHE_DIR=cache)
+    assert again.stdout.splitlines()[-3:] == first.stdout.splitlines()[-3:]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    other = run(*options[:-6], "--epochs", "2", *options[-4:], code=2, FER_CACHE_DIR=cache)
+    assert "choose another --out" in other.stderr
+    wrong = run(*options, "--levers", "luck", code=2, FER_CACHE_DIR=cache)
+    assert "levers must be all or of" in wrong.stderr

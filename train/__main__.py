@@ -12,17 +12,26 @@ from pathlib import Path
 from fer._stderr import silent_stderr
 
 with silent_stderr():
-    from fer.nn import dataset, leaks
+    from fer.nn import dataset
     from fer.nn import model as models
     from fer.nn.dataset import thinned
     from fer.nn.fit import HISTORY, TrainingError, fit, read_history
-    from train.command import add_data_options, run, write_json
+    from train import distill
+    from train.command import (
+        add_data_options,
+        add_exclude_option,
+        run,
+        training_images,
+        write_json,
+    )
     from train.recipes import RECIPES
 
 EPILOG = """examples:
   python -m train --recipe cpu --data fer2013.zip --votes ferplus_votes.csv --out runs/cpu
   python -m train --recipe cpu --data fer2013.csv --init start.keras --out runs/warm
   python -m train --recipe cpu --data fer2013.zip --votes ferplus_votes.csv --out runs/cpu --resume
+  python -m train --recipe cpu --data fer2013.zip --votes ferplus_votes.csv \\
+      --init runs/cpu/best.keras --teacher runs/cpu/best.keras --out runs/second
   python -m train --recipe smoke --data sample.csv --init none --out runs/smoke
 """
 
@@ -45,15 +54,19 @@ def _parse() -> argparse.Namespace:
         help="start from ImageNet weights (downloaded by Keras), from random ones, or from a "
         "feature extractor or checkpoint (default: imagenet)",
     )
+    add_exclude_option(parser)
     parser.add_argument(
-        "--exclude",
+        "--teacher",
         type=Path,
         action="append",
         default=[],
-        metavar="FILE",
-        help="names of further images to leave out of training, one a line",
+        metavar="FILE.keras",
+        help="learn from what these checkpoints answer, besides the labels (distillation)",
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs of every stage")
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="take about N training and validation images"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     return parser.parse_args()
@@ -64,6 +77,10 @@ def _main() -> None:
     recipe = RECIPES[options.recipe]
     if options.epochs is not None:
         recipe = recipe.with_epochs(options.epochs)
+    if options.images is not None:
+        if options.images < 1:
+            raise ValueError(f"images must be at least 1, received {options.images}")
+        recipe = dataclasses.replace(recipe, max_images=options.images)
     config_path = options.out / "config.json"
     begun = any(options.out.glob("last-*.keras"))
     if begun and not options.resume:
@@ -75,27 +92,11 @@ def _main() -> None:
 
     data = dataset.load(options.data, votes=options.votes)
     print("images per class:", ", ".join(f"{k} {n}" for k, n in data.class_counts().items()))
-    audit = leaks.audit(data)
-    whole = data.split("Training")
-    drops = audit.training_drops()
-    for path in options.exclude:
-        names = leaks.read_names(path)
-        found = len(names & set(whole.names.tolist()))
-        if not found:
-            raise ValueError(
-                f"exclude: {path} names none of the training images, such as {whole.names[0]}"
-            )
-        print(f"{path} names {found} training images")
-        drops |= names
-    training = leaks.exclude(whole, drops)
-    leaks.require_all_classes(training)
-    print(
-        f"training on {len(training)} of {len(whole)} images: the others are duplicates or excluded"
-    )
+    training, audit = training_images(data, options.exclude)
     validation = data.split("PublicTest")
     if recipe.max_images:
         training, validation = (thinned(part, recipe.max_images) for part in (training, validation))
-        print(f"the recipe takes {len(training)} and {len(validation)} images of them")
+        print(f"taking {len(training)} and {len(validation)} images of them")
     config = {
         "recipe": {"name": options.recipe, **dataclasses.asdict(recipe)},
         "init": Path(options.init).name,
@@ -103,16 +104,18 @@ def _main() -> None:
         "git_sha": _git_sha(),
         "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
         "training_images": len(training),
-        "dropped_images": len(whole) - len(training),
+        "dropped_images": len(data.split("Training")) - len(training),
         "class_counts": training.class_counts(),
         "validation_images": len(validation),
         "votes": options.votes is not None,
+        "teachers": [distill.fingerprint(path) for path in options.teacher],
     }
     if options.resume:
         _check_same_recipe(json.loads(config_path.read_text(encoding="utf-8")), config)
     else:
         write_json(config_path, config)
         write_json(options.out / "audit.json", audit.to_dict())
+    targets = distill.targets(training, options.teacher, options.out) if options.teacher else None
     started = time.monotonic()
     best = fit(
         options.out,
@@ -122,6 +125,7 @@ def _main() -> None:
         start=partial(models.build, recipe.tile_size, init=options.init, dropout=recipe.dropout),
         seed=options.seed,
         resume=options.resume,
+        targets=targets,
     )
     minutes = (time.monotonic() - started) / 60
     epochs = read_history(options.out)
@@ -137,9 +141,9 @@ def _main() -> None:
 
 
 def _check_same_recipe(before: dict[str, object], now: dict[str, object]) -> None:
-    for key in ("recipe", "seed", "votes", "class_counts"):
+    for key in ("recipe", "seed", "votes", "class_counts", "teachers"):
         # Through JSON, where a tuple is a list.
-        if json.loads(json.dumps(now[key])) != before[key]:
+        if json.loads(json.dumps(now[key])) != before.get(key, now[key]):
             raise ValueError(
                 f"--resume: {key} differs from the run's config.json; use the same options"
             )

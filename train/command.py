@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from fer._conflict import conflicting_install
 from fer._files import replacing
-from fer.nn.dataset import DatasetError
+from fer.nn import leaks
+from fer.nn.dataset import DatasetError, Fer2013
 from fer.nn.fit import TrainingError
 from fer.nn.model import ModelError
 
@@ -35,6 +36,48 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
     )
 
 
+def add_exclude_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--exclude``."""
+    parser.add_argument(
+        "--exclude",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="names of further images to leave out of training, one a line",
+    )
+
+
+def training_images(data: Fer2013, excluded: list[Path]) -> tuple[Fer2013, leaks.Audit]:
+    """Returns the Training images that no test split holds, and what was found; prints counts.
+
+    Args:
+        data: The whole data.
+        excluded: Files with names of further images to leave out.
+
+    Raises:
+        ValueError: If a file names no image, or a class has no image left.
+    """
+    audit = leaks.audit(data)
+    whole = data.split("Training")
+    drops = audit.training_drops()
+    for path in excluded:
+        names = leaks.read_names(path)
+        found = len(names & set(whole.names.tolist()))
+        if not found:
+            raise ValueError(
+                f"exclude: {path} names none of the training images, such as {whole.names[0]}"
+            )
+        print(f"{path} names {found} training images")
+        drops |= names
+    training = leaks.exclude(whole, drops)
+    leaks.require_all_classes(training)
+    print(
+        f"training on {len(training)} of {len(whole)} images: the others are duplicates or excluded"
+    )
+    return training, audit
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs a command: bad input is one line on stderr and exit 2, a failed run exit 1."""
     conflict = conflicting_install()
@@ -49,7 +92,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         _leave(1, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
     except KeyboardInterrupt:
-        _leave(130, "interrupted; finished work is kept, and training goes on with --resume")
+        _leave(130, "interrupted; finished work is kept: start again (train: with --resume)")
 
 
 def _leave(code: int, message: str) -> None:

@@ -54,7 +54,13 @@ Targets = dict[str, tf.Tensor]
 
 
 def training_batches(
-    data: Fer2013, size: int, batch: int, augmentation: Augmentation, seed: int
+    data: Fer2013,
+    size: int,
+    batch: int,
+    augmentation: Augmentation,
+    seed: int,
+    *,
+    targets: NDArray[np.float32] | None = None,
 ) -> tf.data.Dataset:
     """Returns endless-free shuffled, augmented batches: one pass over the data per iteration.
 
@@ -64,6 +70,8 @@ def training_batches(
         batch: Images per batch; the rest that does not fill a batch is left out of the epoch.
         augmentation: Ranges of the changes.
         seed: Seed of order and changes.
+        targets: Class probabilities, shape (N, 7), that the head ``fer2013`` learns; None for
+            the labels.
 
     Returns:
         Batches of (tiles, targets, weights): float32 (B, T, T, 3) in [0, 255]; class
@@ -78,7 +86,8 @@ def training_batches(
     if size < SIDE:
         raise ValueError(f"size must be at least {SIDE}, received {size}")
     images = tf.constant(data.images[..., None])
-    labels = tf.one_hot(data.labels, data.votes.shape[1])
+    labels = tf.one_hot(data.labels, data.votes.shape[1]) if targets is None else targets
+    labels = tf.constant(labels, tf.float32)
     votes = tf.constant(data.votes)
     tf.random.set_seed(seed)
 

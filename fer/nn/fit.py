@@ -127,6 +127,7 @@ def fit(
     start: Callable[[], keras.Model],
     seed: int,
     resume: bool = False,
+    targets: NDArray[np.float32] | None = None,
 ) -> Path:
     """Trains a model, keeping every finished epoch.
 
@@ -142,6 +143,8 @@ def fit(
         start: Makes the network to train: of the layers that `fer.nn.model.assemble` gives it.
         seed: Seed of the weights, the order and the augmentation.
         resume: Whether to go on with the run in the folder.
+        targets: Class probabilities, shape (N, 7), that the head ``fer2013`` learns in place of
+            the labels, as `train.distill` makes them; None for the labels.
 
     Returns:
         Path of ``best.keras``.
@@ -174,7 +177,12 @@ def fit(
                 model = models.resized(model, size)
             speed_up(model)
             batches = training_batches(
-                training, size, recipe.batch_size, recipe.augmentation, seed + index + done
+                training,
+                size,
+                recipe.batch_size,
+                recipe.augmentation,
+                seed + index + done,
+                targets=targets,
             )
             compile_stage(model, recipe, stage, steps)
             if optimizer_state is not None:

@@ -1,0 +1,152 @@
+"""Puts the measured figures into the documents: ``python -m benchmarks.docs``.
+
+No figure there is typed by hand: each comes from a JSON file that a command of this project wrote.
+A section of a document is what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "training.md")
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _percent(accuracy: dict[str, float]) -> str:
+    value, low, high = (100 * accuracy[key] for key in ("value", "low", "high"))
+    return f"{value:.2f}% | {low:.2f} to {high:.2f} | {accuracy['n']}"
+
+
+def _results() -> str:
+    tiles = {view: _read(RESULTS / f"public-{view}.json") for view in ("fer2013", "blend")}
+    photos = _read(RESULTS / "photos-blend.json")
+    spec = _read(ROOT / "fer" / "assets" / "model" / "spec.json")["calibration"]
+    training = _read(ROOT / "benchmarks" / "training.json")
+    recognizer = _read(ROOT / "benchmarks" / "recognizer.json")
+    rows = [
+        ("PublicTest, view `fer2013`", tiles["fer2013"]["accuracy"]),
+        (
+            "the same, without its duplicates of Training",
+            tiles["fer2013"]["accuracy_without_duplicates"],
+        ),
+        ("the same, averaged with the mirrored image", tiles["fer2013"]["accuracy_flip_averaged"]),
+        ("PublicTest, view `blend` (the app's)", tiles["blend"]["accuracy"]),
+        (
+            "real photos, whole pipeline, view `blend`",
+            photos["accuracy"],
+        ),
+    ]
+    recalls = ", ".join(f"{label} {value:.2f}" for label, value in photos["recall"].items())
+    lines = [
+        "| measured on | accuracy | 95% interval | images |",
+        "|---|---|---|---|",
+        *(f"| {name} | {_percent(accuracy)} |" for name, accuracy in rows),
+        "",
+        f"Real photos: a face was found in {photos['faces_found']} of {photos['photos']}; mean "
+        f"recall over their five classes **{photos['mean_recall']:.2f}** ({recalls}). Calibration "
+        f"error of the app's probabilities: {spec['ece_before']:.3f} before, "
+        f"**{spec['ece_after']:.3f}** after temperature scaling.",
+        "",
+        f"Speed on {recognizer['machine']['cpu']}, one thread: {_speed(recognizer)}. Training: "
+        f"{training['images_per_second']['pipeline']:.0f} images/s on "
+        f"{training['machine']['cores']} cores at {training['tile_size']} px, "
+        f"{training['pipeline_over_bare']:.2f} of the same network on images that lie ready "
+        "(from the end of the first step on: starting a pass costs more, see docs/training.md).",
+    ]
+    return "\n".join(lines)
+
+
+def _speed(report: dict[str, Any]) -> str:
+    times = report["photos"]["512 x 512"]
+    whole = times["JPEG file to result"]
+    parts = ", ".join(
+        f"{stage} {times[stage]['p50_ms']:.1f}"
+        for stage in ("decoding", "face detection", "classification")
+    )
+    return (
+        f"a 512 x 512 JPEG with one face takes {whole['p50_ms']:.1f} ms "
+        f"(p95 {whole['p95_ms']:.1f}): {parts}"
+    )
+
+
+def _history() -> str:
+    rows = _read(RESULTS / "history.json")
+    lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row.values())} |" for row in rows)])
+
+
+def _ablation() -> str:
+    lines = ["| lever | seed | PublicTest | 95% interval | minutes |", "|---|---|---|---|---|"]
+    for row in _read(RESULTS / "ablation.json"):
+        value, low, high = (100 * row["accuracy"][key] for key in ("value", "low", "high"))
+        lines.append(
+            f"| {row['lever']} | {row['seed']} | {value:.1f}% | {low:.1f} to {high:.1f} "
+            f"| {row['minutes']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def _calibration() -> str:
+    lines = [
+        "| view | temperature | ECE before | after | of perfect scores | uncertain below | share "
+        "| right of these | of the others |",
+        "|---" * 9 + "|",
+    ]
+    for view in ("fer2013", "blend"):
+        report = _read(RESULTS / f"calibration-{view}.json")
+        fitted = report["calibration"]
+        lines.append(
+            f"| `{view}` | {fitted['temperature']:.2f} | {fitted['ece_before']:.3f} "
+            f"| {fitted['ece_after']:.3f} | {report['chance']:.3f} "
+            f"| {fitted['uncertain_below']:.2f} | {report['uncertain_share']:.0%} "
+            f"| {report['accuracy_uncertain']:.0%} | {report['accuracy_certain']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def _robustness() -> str:
+    report = _read(RESULTS / "robustness.json")
+    severities = range(1, 6)
+    lines = [
+        f"Without changes {100 * report['clean']['value']:.1f}%, mean of everything below "
+        f"{100 * report['mean']:.1f}% ({report['clean']['n']} images; each cell's 95% interval is "
+        "about 1.5 points either way).",
+        "",
+        f"| condition | {' | '.join(map(str, severities))} |",
+        "|---" * 6 + "|",
+    ]
+    for name, row in report["conditions"].items():
+        cells = " | ".join(f"{100 * cell['value']:.1f}" for cell in row)
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "results": _results,
+    "history": _history,
+    "ablation": _ablation,
+    "calibration": _calibration,
+    "robustness": _robustness,
+}
+
+
+def filled(text: str) -> str:
+    """Returns a document's text with its sections made anew."""
+
+    def section(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{SECTIONS[match[2]]()}\n{match[3]}"
+
+    pattern = r"(<!-- begin (\w+) -->).*?(<!-- end \2 -->)"
+    return re.sub(pattern, section, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        document.write_text(filled(document.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,180 @@
+"""Calibrates a checkpoint: ``python -m train.calibrate --model best.keras --data fer2013.zip``."""
+
+import argparse
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer._stderr import silent_stderr
+from fer.displays import CoverageDisplay, ReliabilityDisplay
+from fer.metrics import (
+    Coverage,
+    calibration_error,
+    coverage,
+    fit_temperature,
+    softmax,
+    uncertain_below,
+)
+from fer.spec import VIEWS, Calibration
+
+with silent_stderr():
+    from fer.nn import dataset
+    from fer.nn import model as models
+    from train.command import run, write_json
+    from train.predict import logits_of, view_logits
+
+EPILOG = """examples:
+  python -m train.calibrate --model runs/cpu/best.keras --data fer2013.zip
+  python -m train.calibrate --model runs/cpu/best.keras --data fer2013.csv --view blend \\
+      --json calibration.json --plots plots
+"""
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """A calibration, and how the half of the images that did not fit it sees it.
+
+    Attributes:
+        calibration: What goes into the spec.
+        reliability_before: Reliability bins of the raw probabilities: see `calibration_error`.
+        reliability_after: Those of the calibrated ones.
+        chance: Mean calibration error of answers that are perfectly calibrated, on as many
+            images: what is left even then.
+        coverage: Accuracy against coverage of the calibrated probabilities.
+        uncertain_share: Share of the images whose answer is called uncertain.
+        accuracy_uncertain: Accuracy on these; None where there is none.
+        accuracy_certain: Accuracy on the others.
+        n: Number of images in that half.
+    """
+
+    calibration: Calibration
+    reliability_before: dict[str, list[float]]
+    reliability_after: dict[str, list[float]]
+    chance: float
+    coverage: list[Coverage]
+    uncertain_share: float
+    accuracy_uncertain: float | None
+    accuracy_certain: float | None
+    n: int
+
+
+def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> CalibrationReport:
+    """Fits temperature and ``uncertain`` threshold on a random half, reports on the other.
+
+    Args:
+        logits: Shape (N, 7), of images that were not trained on.
+        labels: Shape (N,), indices.
+    """
+    order = np.random.default_rng(0).permutation(len(labels))
+    fitted, held = order[: len(order) // 2], order[len(order) // 2 :]
+    temperature = fit_temperature(logits[fitted], labels[fitted])
+    threshold = uncertain_below(softmax(logits[fitted] / temperature), labels[fitted])
+    answers = softmax(logits[held] / temperature)
+    ece_before, before = calibration_error(softmax(logits[held]), labels[held])
+    ece_after, after = calibration_error(answers, labels[held])
+    uncertain = answers.max(axis=1) < threshold
+    right = answers.argmax(axis=1) == labels[held]
+    return CalibrationReport(
+        calibration=Calibration(
+            temperature=round(temperature, 6),
+            ece_before=round(ece_before, 6),
+            ece_after=round(ece_after, 6),
+            uncertain_below=threshold,
+        ),
+        reliability_before=before,
+        reliability_after=after,
+        chance=_chance(answers),
+        coverage=coverage(answers, labels[held]),
+        uncertain_share=float(uncertain.mean()),
+        accuracy_uncertain=float(right[uncertain].mean()) if uncertain.any() else None,
+        accuracy_certain=float(right[~uncertain].mean()) if not uncertain.all() else None,
+        n=len(held),
+    )
+
+
+def _chance(probabilities: NDArray[np.float32], draws: int = 200) -> float:
+    """Returns the mean calibration error if every label were drawn from its probabilities."""
+    rng = np.random.default_rng(0)
+    steps = probabilities.cumsum(axis=1)
+    steps /= steps[:, -1:]
+    errors = []
+    for _ in range(draws):
+        labels = (rng.random((len(steps), 1)) > steps).sum(axis=1)
+        errors.append(calibration_error(probabilities, labels)[0])
+    return float(np.mean(errors))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.calibrate",
+        description="Fit the temperature on half of PublicTest and report on the other half: "
+        "calibration error before and after, and accuracy against coverage. Export does the same "
+        "and folds the temperature into the exported file.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", type=Path, required=True, metavar="FILE.keras")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="fer2013.csv, the Kaggle folder, or a .zip of it",
+    )
+    parser.add_argument("--view", choices=VIEWS, default="fer2013")
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the figures here")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write PNG plots here")
+    return parser.parse_args()
+
+
+def _main() -> None:
+    options = _parse()
+    checkpoint = models.load_checkpoint(options.model)
+    models.fold_head(checkpoint, options.view)  # refuses a view that nothing was learned for
+    images = dataset.load(options.data).split("PublicTest")
+    logits = view_logits(logits_of(checkpoint, images.images), options.view)
+    report = calibrate(logits, images.labels)
+    fitted = report.calibration
+    print(f"{options.model.name}, view {options.view}, on the {report.n} images of PublicTest")
+    print("that did not fit the temperature:")
+    print(f"  temperature                  {fitted.temperature:.3f}")
+    print(f"  calibration error before     {fitted.ece_before:.4f}")
+    print(f"  calibration error after      {fitted.ece_after:.4f}")
+    print(f"  of perfect scores, by chance {report.chance:.4f}")
+    print(
+        f"  uncertain below {fitted.uncertain_below:.2f}: {report.uncertain_share:.1%} of the "
+        f"images, accuracy {_percent(report.accuracy_uncertain)}; of the others "
+        f"{_percent(report.accuracy_certain)}"
+    )
+    print("\nconfidence at least  answered  accuracy")
+    for entry in report.coverage:
+        print(f"{entry.confidence:>19.2f}  {entry.coverage:>8.1%}  {entry.accuracy:>8.1%}")
+    if options.json:
+        write_json(options.json, {"view": options.view, **asdict(report)})
+    if options.plots:
+        _save_plots(report, options.plots, options.view)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _save_plots(report: CalibrationReport, folder: Path, view: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for when, bins, ece in (
+        ("before", report.reliability_before, report.calibration.ece_before),
+        ("after", report.reliability_after, report.calibration.ece_after),
+    ):
+        count = [int(number) for number in bins["count"]]
+        ReliabilityDisplay(
+            bins["confidence"], bins["accuracy"], count, ece, f"view {view}, {when} calibration"
+        ).save(folder / f"reliability-{when}.png")
+    CoverageDisplay(
+        report.coverage, report.calibration.uncertain_below, f"view {view}, calibrated"
+    ).save(folder / "coverage.png")
+
+
+if __name__ == "__main__":
+    run(_main)
