@@ -100,12 +100,15 @@ def sharpness(tiles):
     return np.mean([cv2.Laplacian(tile[..., 0], cv2.CV_32F).std() for tile in tiles])
 
 
-def test_resampling_blurs_and_erasing_covers():
+def test_resampling_blurs_noise_roughens_and_erasing_covers():
     tf.random.set_seed(0)
     images = grey_batch(DATA.images)
     plain = augment(images, 96, Augmentation()).numpy()
     blurred = augment(images, 96, with_only(resample=1.0)).numpy()
     assert sharpness(blurred) < 0.9 * sharpness(plain)
+    noisy = augment(images, 96, with_only(noise=40.0)).numpy()
+    assert sharpness(noisy) > 1.3 * sharpness(plain)
+    assert noisy.mean() == pytest.approx(plain.mean(), abs=4)
     erased = augment(images, 96, with_only(erase=1.0)).numpy()
     covered = (np.abs(erased - plain) > 1e-3).mean(axis=(1, 2, 3))
     assert covered.min() > 0.01

@@ -73,6 +73,7 @@ LEVERS: dict[str, Lever] = {
     "without erasing": _augmented(erase=0.0),
     "half of the images erased": _augmented(erase=0.5),
     "without changes for photos": _augmented(sharpness=0.0, resample=0.0, gamma=0.0),
+    "noise": _augmented(noise=15.0),
     "half the learning rate": _at_rate(0.5),
     "twice the learning rate": _at_rate(2.0),
     "tiles of 96": lambda recipe: dataclasses.replace(recipe, tile_size=96),

@@ -55,7 +55,7 @@ def _main() -> None:
     if options.photos:
         report = score_photos(options.model, options.photos, options.view, options.plots)
     else:
-        report = score_tiles(
+        report, _ = score_tiles(
             options.model, options.data, options.split, options.view, options.plots
         )
     if options.json:

@@ -26,7 +26,6 @@ with silent_stderr():
     from fer.nn.dataset import Fer2013
     from fer.nn.fit import BEST, HISTORY, read_history
     from train.command import add_data_options, run
-    from train.predict import open_model
     from train.scores import score_tiles
 
 EPILOG = """examples:
@@ -116,8 +115,8 @@ def write_report(
     whole = dataset.load(data, votes=votes)
     scored = whole.split(split)
     # `Any`, as the values are what stands in the JSON of `train.evaluate`.
-    scores: Any = score_tiles(folder / BEST, data, split, view, None)
-    predict, _ = open_model(folder / BEST, view)
+    scores: Any
+    scores, probabilities = score_tiles(folder / BEST, data, split, view, None)
     stages = _stages(config, rows)
     planned = sum(stage.planned or 0 for stage in stages)
     bins = scores["reliability"]
@@ -153,7 +152,7 @@ def write_report(
         counts=_class_counts(whole, config),
         sampled=sampled,
         samples=_samples(whole.split(sampled)),
-        mistakes=_mistakes(scored, predict(scored.images)),
+        mistakes=_mistakes(scored, probabilities),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as temporary:

@@ -15,7 +15,7 @@ from train.predict import open_model
 
 def score_tiles(
     model: Path, data: Path, split: str, view: str | None, plots: Path | None
-) -> dict[str, object]:
+) -> tuple[dict[str, object], NDArray[np.float32]]:
     """Scores a model on one split of FER2013 and prints the report.
 
     Args:
@@ -26,7 +26,7 @@ def score_tiles(
         plots: Folder for PNGs, or None.
 
     Returns:
-        The report as plain values.
+        The report as plain values, and the probabilities (N, 7) without averaging.
     """
     predict, view = open_model(model, view)
     whole = dataset.load(data)
@@ -55,7 +55,7 @@ def score_tiles(
     show(result)
     if plots:
         save_plots(result, plots, f"{split}, view {view}", split)
-    return {
+    report = {
         "model": model.name,
         "split": split,
         "view": view,
@@ -63,6 +63,7 @@ def score_tiles(
         **{name: value and asdict(value) for name, value in accuracies.items()},
         **{key: value for key, value in result.to_dict().items() if key != "accuracy"},
     }
+    return report, plain
 
 
 def show(result: Classification) -> None:

@@ -30,6 +30,7 @@ class Augmentation:
             taken away; FER2013 images are sharper than real photos' crops.
         resample: Share of the images that are shrunk to between 0.35 and 0.9 of the side and
             enlarged again, as a face far from the camera is.
+        noise: Largest standard deviation, in grey levels, of the noise that is added.
         erase: Share of the images in which a random rectangle is made grey (Zhong et al. 2017).
         mixup: Parameter of the Beta distribution that two images are mixed by (Zhang et al.
             2018); 0 for none.
@@ -45,6 +46,7 @@ class Augmentation:
     gamma: float = 0.0
     sharpness: float = 0.0
     resample: float = 0.0
+    noise: float = 0.0
     erase: float = 0.0
     mixup: float = 0.0
     mixup_share: float = 0.5
@@ -161,6 +163,8 @@ def augment(images: tf.Tensor, size: int, ranges: Augmentation) -> tf.Tensor:
         contrast = _uniform(tiles, 1.0 - ranges.contrast, 1.0 + ranges.contrast)
         brightness = _uniform(tiles, -ranges.brightness, ranges.brightness)
         tiles = (tiles - mean) * contrast + mean + brightness
+    if ranges.noise:
+        tiles += _uniform(tiles, 0.0, ranges.noise) * tf.random.normal(tf.shape(tiles))
     if ranges.erase:
         tiles = _erase(tiles, ranges.erase)
     return tf.clip_by_value(tiles, 0.0, 255.0)

@@ -296,7 +296,7 @@ class _Recorder(keras.callbacks.Callback):
                 f"the learning rate. The last good checkpoint is in {self._run}"
             )
         accuracy = values["val_fer2013_accuracy"]
-        if all(accuracy >= float(row["val_accuracy"]) for row in self._rows):
+        if all(accuracy > float(row["val_accuracy"]) for row in self._rows):
             models.save(self.model, self._run / BEST)
         if self._raw is not None:
             for variable, raw in zip(self.model.variables, self._raw, strict=True):

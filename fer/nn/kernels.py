@@ -21,11 +21,15 @@ def speed_up(model: keras.Model) -> None:
     """
     if tf.config.list_physical_devices("GPU"):
         return
-    for layer in model.get_layer("backbone").layers:
+    backbone = model.get_layer("backbone")
+    for layer in getattr(backbone, "layers", []):
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.call = MethodType(_batch_norm, layer)
+            if layer.scale and layer.center and len(layer.input.shape) == 4:
+                layer.call = MethodType(_batch_norm, layer)
         elif isinstance(layer, keras.layers.DepthwiseConv2D):
-            layer.call = MethodType(_depthwise, layer)
+            plain = layer.activation is keras.activations.linear and not layer.use_bias
+            if plain and layer.dilation_rate == (1, 1) and layer.depth_multiplier == 1:
+                layer.call = MethodType(_depthwise, layer)
         elif (
             isinstance(layer, keras.layers.Activation)
             and layer.activation is keras.activations.silu
