@@ -101,6 +101,7 @@ def test_a_run_folder_holds_everything_that_decided_the_run(killed_and_resumed):
     assert set(config) >= {"git_sha", "versions", "init", "class_counts"}
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["best"] in metrics["epochs"] == history(out)
+    assert 0.2 < metrics["peak_memory_gib"] < 4
     for name in ("best.keras", "curves.png", "audit.json", "tensorboard/whole"):
         assert (out / name).exists(), name
     assert len(list(out.glob("last-*.keras"))) == 1

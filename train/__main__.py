@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import json
 import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -134,9 +135,13 @@ def _main() -> None:
         "epochs": epochs,
         "seed": options.seed,
         "git_sha": config["git_sha"],
+        "peak_memory_gib": _peak_memory_gib(),
     }
     write_json(options.out / "metrics.json", metrics)
-    print(f"done in {minutes:.1f} minutes: {best}; history in {options.out / HISTORY}")
+    print(
+        f"done in {minutes:.1f} minutes, memory at most {metrics['peak_memory_gib']} GiB: {best}; "
+        f"history in {options.out / HISTORY}"
+    )
     print(f"next: python -m train.evaluate --model {best} --data {options.data}")
 
 
@@ -147,6 +152,16 @@ def _check_same_recipe(before: dict[str, object], now: dict[str, object]) -> Non
             raise ValueError(
                 f"--resume: {key} differs from the run's config.json; use the same options"
             )
+
+
+def _peak_memory_gib() -> float | None:
+    """Returns the most memory that this process had so far; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024**3 if sys.platform == "darwin" else 1024**2), 3)
 
 
 def _git_sha() -> str | None:
