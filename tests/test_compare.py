@@ -226,14 +226,14 @@ def test_a_killed_system_goes_on_and_a_broken_one_does_not_stop_the_others(
     history = (tmp_path / "out" / "cnn" / "history.csv").read_text()
     assert len(history.splitlines()) == 2
 
-    def broken(_):
-        raise RuntimeError("no features today")
+    def broken(*_):
+        raise RuntimeError("no batches today")
 
-    monkeypatch.setattr(networks, "describe", broken)
+    monkeypatch.setattr(compare, "training_batches", broken)  # of the vectors; tiles have fit's
     code, out, errors = command(*OPTIONS)
     assert code == 1
     assert "error: 1 of 2 systems failed: LBP and HOG, dense network" in errors
-    assert "no features today" in out
+    assert "failed: RuntimeError: no batches today" in out
     assert (tmp_path / "out" / "cnn" / "history.csv").read_text().startswith(history)
     report = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert ["error" in row for row in report["rows"]] == [True, False]
