@@ -113,10 +113,11 @@ def _calibration() -> str:
 def _robustness() -> str:
     report = _read(RESULTS / "robustness.json")
     severities = range(1, 6)
+    clean = report["clean"]
     lines = [
-        f"Without changes {100 * report['clean']['value']:.1f}%, mean of everything below "
-        f"{100 * report['mean']:.1f}% ({report['clean']['n']} images; each cell's 95% interval is "
-        "about 1.5 points either way).",
+        f"Without changes {100 * clean['value']:.1f}%, mean of everything below "
+        f"{100 * report['mean']:.1f}% ({clean['n']} images; 95% intervals are about "
+        f"{50 * (clean['high'] - clean['low']):.1f} points either way).",
         "",
         f"| condition | {' | '.join(map(str, severities))} |",
         "|---" * 6 + "|",
