@@ -121,11 +121,13 @@ class CoverageDisplay(Display):
     Attributes:
         entries: Confidence, coverage and accuracy.
         uncertain_below: Confidence under which an answer is called uncertain, in [0, 1].
+        certain_share: Share of the images whose answer is not, in [0, 1].
         title: Title of the plot.
     """
 
     entries: Sequence[Coverage]
     uncertain_below: float
+    certain_share: float
     title: str
 
     def draw(self) -> Figure:
@@ -134,11 +136,10 @@ class CoverageDisplay(Display):
         axes = figure.add_subplot()
         shares = [entry.coverage for entry in self.entries]
         axes.plot(shares, [entry.accuracy for entry in self.entries], marker=".", color="#0072B2")
-        chosen = min(self.entries, key=lambda e: abs(e.confidence - self.uncertain_below))
-        axes.axvline(chosen.coverage, color="#D55E00", linestyle=":")
+        axes.axvline(self.certain_share, color="#D55E00", linestyle=":")
         axes.annotate(
             f"uncertain below {self.uncertain_below:.2f}",
-            (chosen.coverage, 0.05),
+            (self.certain_share, 0.05),
             xycoords=("data", "axes fraction"),
             rotation=90,
             ha="right",

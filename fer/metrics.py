@@ -44,7 +44,8 @@ class Accuracy:
         # Wilson 1927: https://doi.org/10.1080/01621459.1927.10502953
         centre = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
         half = _Z95 / (1 + _Z95**2 / n) * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
-        return cls(share, float(centre - half), float(centre + half), n)
+        # At 0 and 1 rounding would put the end a hair beyond the value.
+        return cls(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)), n)
 
     def __str__(self) -> str:
         """Returns such as ``70.00% (95% interval 68.48 to 71.48, n = 3589)``."""

@@ -15,6 +15,8 @@ from fer.nn import kernels, model
         (5, 1, "SAME", 6),
         (5, 1, "SAME", 3),
         (3, 2, "VALID", 9),
+        (3, 2, "SAME", 9),
+        (5, 2, "SAME", 9),
         (5, 2, "VALID", 11),
     ],
 )
@@ -60,20 +62,27 @@ def test_a_sped_up_network_trains_and_saves_as_the_plain_one(tmp_path):
         for layer in network.get_layer("backbone").layers:
             if "drop" in layer.name:
                 layer.rate = 0.0
-    kernel_of = "block2a_expand_conv"
     gradients, statistics = [], []
     for network in (plain, fast):
         backbone = network.get_layer("backbone")
+        norms = [
+            layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        for norm in norms:
+            norm.momentum = 0.0  # the batch's own statistics
+        weights = [variable.value for variable in backbone.trainable_variables]
         with tf.GradientTape() as tape:
             logits = network(tiles, training=True)["fer2013"]
             loss = tf.reduce_mean(logits**2)
-        gradients.append(tape.gradient(loss, backbone.get_layer(kernel_of).kernel.value).numpy())
-        statistics.append(backbone.get_layer("top_bn").moving_variance.numpy())
-    assert np.abs(gradients[0]).max() > 0
-    np.testing.assert_allclose(
-        gradients[1], gradients[0], rtol=0.02, atol=1e-3 * np.abs(gradients[0]).max()
-    )
-    np.testing.assert_allclose(statistics[1], statistics[0], rtol=1e-3)
+        gradients.append([gradient.numpy() for gradient in tape.gradient(loss, weights)])
+        statistics.append([v.numpy() for norm in norms for v in norm.non_trainable_variables])
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients[0][-10:])
+    largest = max(np.abs(gradient).max() for gradient in gradients[0])
+    for theirs, ours in zip(*gradients, strict=True):
+        # Rounding grows on the way down through 80 layers; some gradients are zero but for it.
+        assert np.abs(ours - theirs).max() <= 0.02 * np.abs(theirs).max() + 1e-4 * largest
+    for theirs, ours in zip(*statistics, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=5e-3, atol=1e-4)
 
     model.save(fast, tmp_path / "fast.keras")
     again = keras.saving.load_model(tmp_path / "fast.keras", safe_mode=True, compile=False)

@@ -101,7 +101,7 @@ def test_a_run_folder_holds_everything_that_decided_the_run(killed_and_resumed):
     assert set(config) >= {"git_sha", "versions", "init", "class_counts"}
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["best"] in metrics["epochs"] == history(out)
-    assert 0.2 < metrics["peak_memory_gib"] < 4
+    assert metrics["peak_memory_gib"] > 0.2
     for name in ("best.keras", "curves.png", "audit.json", "tensorboard/whole"):
         assert (out / name).exists(), name
     assert len(list(out.glob("last-*.keras"))) == 1
@@ -394,9 +394,10 @@ def test_a_teachers_answers_are_learned_besides_the_labels(
     options = ("train", "--recipe", "smoke", "--init", teacher, "--data", data,
                "--epochs", "1", "--out", tmp_path / "student")  # fmt: skip
     refused = run(*options, "--teacher", tmp_path / "no.keras", code=2, FER_CACHE_DIR=cache)
-    assert "teacher must be an existing .keras file" in refused.stderr
+    assert "no.keras must be an existing file" in refused.stderr
     run(*options, "--teacher", teacher, "--images", "21", FER_CACHE_DIR=cache)
-    targets = np.load(tmp_path / "student" / "targets.npy")
+    (kept,) = (tmp_path / "student").glob("targets-*.npy")
+    targets = np.load(kept)
     labels = targets.argmax(axis=1)
     assert targets.shape == (21, len(LABELS))
     assert targets.sum(axis=1) == pytest.approx(1, abs=1e-5)
@@ -406,20 +407,30 @@ def test_a_teachers_answers_are_learned_besides_the_labels(
     assert len(config["teachers"]) == 1
 
 
-def test_a_stage_on_smaller_tiles_ends_in_a_network_for_the_recipes(tmp_path):
+def test_a_stage_on_smaller_tiles_ends_in_a_network_for_the_recipes(tmp_path, monkeypatch):
+    from fer.nn import fit as fitting
     from fer.nn import model as models
-    from fer.nn.fit import fit
     from train.recipes import RECIPES
+
+    batches = fitting.training_batches
+    sizes = []
+
+    def watched(data, size, *arguments, **options):
+        sizes.append(size)
+        return batches(data, size, *arguments, **options)
+
+    monkeypatch.setattr(fitting, "training_batches", watched)
 
     smoke = RECIPES["smoke"].with_epochs(1)
     small = dataclasses.replace(smoke.stages[1], tile_size=48)
     whole = dataclasses.replace(smoke.stages[1], name="last")
     recipe = dataclasses.replace(smoke, tile_size=64, stages=(small, whole))
-    fit(tmp_path, recipe, DATA.split("Training"), DATA.split("PublicTest"),
-        start=small_network, seed=0)  # fmt: skip
+    fitting.fit(tmp_path, recipe, DATA.split("Training"), DATA.split("PublicTest"),
+                start=small_network, seed=0)  # fmt: skip
+    assert sizes == [48, 64]
     assert [row["stage"] for row in history(tmp_path)] == ["whole", "last"]
-    last = models.load_checkpoint(tmp_path / "last-2-0.keras")
-    assert last.input_shape == (None, 64, 64, 3)
+    for name in ("last-2-0.keras", "best.keras"):
+        assert models.load_checkpoint(tmp_path / name).input_shape == (None, 64, 64, 3)
 
 
 def test_levers_are_compared_once_each_and_in_one_table(tmp_path, data, cache):

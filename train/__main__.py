@@ -9,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fer._stderr import silent_stderr
 
@@ -16,11 +17,12 @@ with silent_stderr():
     from fer.nn import dataset
     from fer.nn import model as models
     from fer.nn.dataset import thinned
-    from fer.nn.fit import HISTORY, TrainingError, fit, read_history
+    from fer.nn.fit import HISTORY, Recipe, TrainingError, best_row, fit, read_history
     from train import distill
     from train.command import (
         add_data_options,
         add_exclude_option,
+        fingerprint,
         run,
         training_images,
         write_json,
@@ -78,10 +80,6 @@ def _main() -> None:
     recipe = RECIPES[options.recipe]
     if options.epochs is not None:
         recipe = recipe.with_epochs(options.epochs)
-    if options.images is not None:
-        if options.images < 1:
-            raise ValueError(f"images must be at least 1, received {options.images}")
-        recipe = dataclasses.replace(recipe, max_images=options.images)
     config_path = options.out / "config.json"
     begun = any(options.out.glob("last-*.keras"))
     if begun and not options.resume:
@@ -94,10 +92,16 @@ def _main() -> None:
     data = dataset.load(options.data, votes=options.votes)
     print("images per class:", ", ".join(f"{k} {n}" for k, n in data.class_counts().items()))
     training, audit = training_images(data, options.exclude)
+    dropped = len(data.split("Training")) - len(training)
     validation = data.split("PublicTest")
-    if recipe.max_images:
+    if options.images is not None:
+        training, validation = (thinned(part, options.images) for part in (training, validation))
+        recipe = dataclasses.replace(recipe, max_images=options.images)
+    elif recipe.max_images:
         training, validation = (thinned(part, recipe.max_images) for part in (training, validation))
+    if recipe.max_images:
         print(f"taking {len(training)} and {len(validation)} images of them")
+    recipe = recipe.for_images(len(training))
     config = {
         "recipe": {"name": options.recipe, **dataclasses.asdict(recipe)},
         "init": Path(options.init).name,
@@ -105,11 +109,11 @@ def _main() -> None:
         "git_sha": _git_sha(),
         "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
         "training_images": len(training),
-        "dropped_images": len(data.split("Training")) - len(training),
+        "dropped_images": dropped,
         "class_counts": training.class_counts(),
         "validation_images": len(validation),
         "votes": options.votes is not None,
-        "teachers": [distill.fingerprint(path) for path in options.teacher],
+        "teachers": [fingerprint(path) for path in options.teacher],
     }
     if options.resume:
         _check_same_recipe(json.loads(config_path.read_text(encoding="utf-8")), config)
@@ -131,24 +135,23 @@ def _main() -> None:
     minutes = (time.monotonic() - started) / 60
     epochs = read_history(options.out)
     metrics = {
-        "best": max(epochs, key=lambda row: float(row["val_accuracy"])),
+        "best": best_row(epochs, recipe),
         "epochs": epochs,
         "seed": options.seed,
         "git_sha": config["git_sha"],
         "peak_memory_gib": _peak_memory_gib(),
     }
     write_json(options.out / "metrics.json", metrics)
-    print(
-        f"done in {minutes:.1f} minutes, memory at most {metrics['peak_memory_gib']} GiB: {best}; "
-        f"history in {options.out / HISTORY}"
-    )
+    print(f"done in {minutes:.1f} minutes: {best}; history in {options.out / HISTORY}")
     print(f"next: python -m train.evaluate --model {best} --data {options.data}")
 
 
-def _check_same_recipe(before: dict[str, object], now: dict[str, object]) -> None:
+def _check_same_recipe(before: dict[str, Any], now: dict[str, Any]) -> None:
+    # A field that the run's version did not have yet counts as its default.
+    recipe = dataclasses.asdict(Recipe.from_dict(before["recipe"]))
+    before = {**before, "recipe": {"name": before["recipe"]["name"], **recipe}}
     for key in ("recipe", "seed", "votes", "class_counts", "teachers"):
-        # Through JSON, where a tuple is a list.
-        if json.loads(json.dumps(now[key])) != before.get(key, now[key]):
+        if now[key] != before.get(key, now[key]):
             raise ValueError(
                 f"--resume: {key} differs from the run's config.json; use the same options"
             )

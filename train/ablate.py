@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,9 @@ with silent_stderr():
     from train.command import (
         add_data_options,
         add_exclude_option,
+        check_settings,
         run,
+        start_of,
         training_images,
         write_json,
     )
@@ -102,7 +103,11 @@ def _parse() -> argparse.Namespace:
 
 def _main() -> None:
     options = _parse()
-    names = list(LEVERS) if options.levers == "all" else options.levers.split(",")
+    names = (
+        list(LEVERS)
+        if options.levers == "all"
+        else [name.strip() for name in options.levers.split(",")]
+    )
     for name in names:
         if name not in LEVERS:
             raise ValueError(f"levers must be all or of {list(LEVERS)}, received {name!r}")
@@ -113,27 +118,25 @@ def _main() -> None:
     data = dataset.load(options.data, votes=options.votes)
     training, _ = training_images(data, options.exclude)
     training = dataset.thinned(training, options.images)
+    settings = {
+        "class_counts": training.class_counts(),
+        "epochs": options.epochs,
+        "init": start_of(options.init),
+        "votes": options.votes is not None,
+    }
+    check_settings(options.out / "settings.json", settings)
     validation = data.split("PublicTest")
     stage = Stage("whole", options.epochs, True, learning_rate=1e-3, schedule="cosine")
-    batch = min(CPU.batch_size, len(training))
-    base = dataclasses.replace(CPU, tile_size=TILE_SIZE, batch_size=batch, stages=(stage,))
+    base = dataclasses.replace(CPU, tile_size=TILE_SIZE, stages=(stage,)).for_images(len(training))
     rows = [(name, seed) for name in names for seed in seeds]
     for index, (name, seed) in enumerate(rows, 1):
         folder = options.out / f"{name.replace(' ', '-')}-{seed}"
         done = folder / "row.json"
-        settings = {"images": len(training), "epochs": options.epochs, "init": options.init}
         if done.exists():
-            before = json.loads(done.read_text(encoding="utf-8"))["settings"]
-            if before != settings:
-                raise ValueError(
-                    f"out: {done} was made with {before}, now asked for {settings}; "
-                    "choose another --out"
-                )
             continue
         print(f"{index} of {len(rows)}: {name}, seed {seed}")
         folder.mkdir(parents=True, exist_ok=True)
         recipe = LEVERS[name](base)
-        started = time.monotonic()
         fit(
             folder,
             recipe,
@@ -145,14 +148,14 @@ def _main() -> None:
             seed=seed,
             resume=any(folder.glob("last-*.keras")),
         )
+        epochs = read_history(folder)
         # The last epoch's, which nobody chose.
-        right = round(float(read_history(folder)[-1]["val_accuracy"]) * len(validation))
+        right = round(float(epochs[-1]["val_accuracy"]) * len(validation))
         row = {
             "lever": name,
             "seed": seed,
-            "settings": settings,
             "accuracy": dataclasses.asdict(Accuracy.of(np.arange(len(validation)) < right)),
-            "minutes": (time.monotonic() - started) / 60,
+            "minutes": sum(float(epoch["seconds"]) for epoch in epochs) / 60,
         }
         write_json(done, row)
         for checkpoint in folder.glob("*.keras"):

@@ -22,7 +22,7 @@ from fer.spec import VIEWS, Calibration
 with silent_stderr():
     from fer.nn import dataset
     from fer.nn import model as models
-    from train.command import run, write_json
+    from train.command import add_data_options, run, write_json
     from train.predict import logits_of, view_logits
 
 EPILOG = """examples:
@@ -116,13 +116,7 @@ def _parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.keras")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="fer2013.csv, the Kaggle folder, or a .zip of it",
-    )
+    add_data_options(parser, votes=False)
     parser.add_argument("--view", choices=VIEWS, default="fer2013")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the figures here")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write PNG plots here")
@@ -172,7 +166,10 @@ def _save_plots(report: CalibrationReport, folder: Path, view: str) -> None:
             bins["confidence"], bins["accuracy"], count, ece, f"view {view}, {when} calibration"
         ).save(folder / f"reliability-{when}.png")
     CoverageDisplay(
-        report.coverage, report.calibration.uncertain_below, f"view {view}, calibrated"
+        report.coverage,
+        report.calibration.uncertain_below,
+        1.0 - report.uncertain_share,
+        f"view {view}, calibrated",
     ).save(folder / "coverage.png")
 
 

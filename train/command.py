@@ -1,6 +1,7 @@
 """What the training command lines share: data options, errors, atomic JSON."""
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -13,14 +14,16 @@ from fer._files import replacing
 from fer.nn import leaks
 from fer.nn.dataset import DatasetError, Fer2013
 from fer.nn.fit import TrainingError
-from fer.nn.model import ModelError
+from fer.nn.model import STARTS, ModelError
 
 # Looks for GPUs now, while the command that imports this keeps stderr silent.
 tf.config.list_physical_devices()
 
 
-def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Adds ``--data`` and ``--votes``."""
+def add_data_options(
+    parser: argparse.ArgumentParser, *, required: bool = True, votes: bool = True
+) -> None:
+    """Adds ``--data`` and, unless votes are of no use, ``--votes``."""
     parser.add_argument(
         "--data",
         type=Path,
@@ -28,12 +31,13 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True) 
         metavar="PATH",
         help="fer2013.csv, the Kaggle folder, or a .zip of it",
     )
-    parser.add_argument(
-        "--votes",
-        type=Path,
-        metavar="CSV",
-        help="FER+ votes: fer2013new.csv, or a table keyed by image names",
-    )
+    if votes:
+        parser.add_argument(
+            "--votes",
+            type=Path,
+            metavar="CSV",
+            help="FER+ votes: fer2013new.csv, or a table keyed by image names",
+        )
 
 
 def add_exclude_option(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +80,42 @@ def training_images(data: Fer2013, excluded: list[Path]) -> tuple[Fer2013, leaks
         f"training on {len(training)} of {len(whole)} images: the others are duplicates or excluded"
     )
     return training, audit
+
+
+def fingerprint(path: Path) -> str:
+    """Returns the SHA-256 of a file.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} must be an existing file")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def start_of(init: str) -> str:
+    """Returns what names the start of a network in settings: a file by its content."""
+    return init if init in STARTS else fingerprint(Path(init))
+
+
+def check_settings(path: Path, settings: dict[str, object]) -> None:
+    """Writes the settings of a long comparison, or checks that they are those it began with.
+
+    Raises:
+        ValueError: If the folder holds work that was done with other settings.
+    """
+    if not path.exists():
+        write_json(path, settings)
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    # Through JSON, where a tuple is a list.
+    now = json.loads(json.dumps(settings))
+    other = [name.replace("_", " ") for name in now if now[name] != before.get(name)]
+    if other:
+        raise ValueError(
+            f"{path.parent} holds a comparison with other {', '.join(other)}: "
+            "use the same options, or choose another --out"
+        )
 
 
 def run(main: Callable[[], None]) -> None:

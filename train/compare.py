@@ -35,7 +35,9 @@ with silent_stderr():
     from train.command import (
         add_data_options,
         add_exclude_option,
+        check_settings,
         run,
+        start_of,
         training_images,
         write_json,
     )
@@ -112,7 +114,13 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
                 f"{name.replace('_', '-')} must be at least {least}, received "
                 f"{getattr(options, name)}"
             )
-    if options.init not in ("imagenet", "none"):
+    for system in systems:
+        if options.tile_size < system.least_tile:
+            raise ValueError(
+                f"tile-size must be at least {system.least_tile} for {system.slug}, received "
+                f"{options.tile_size}"
+            )
+    if options.init not in models.STARTS:
         # A file that cannot serve is found now, not when its row comes.
         models.build(options.tile_size, init=options.init, dropout=CPU.dropout)
     data = dataset.load(options.data, votes=options.votes)
@@ -129,13 +137,13 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
     )
     settings = {
         "budget": options.budget,
-        "init": Path(options.init).name,
+        "init": start_of(options.init),
         "seed": options.seed,
         "votes": options.votes is not None,
         "class_counts": training.class_counts(),
         "recipe": dataclasses.asdict(protocol.recipe),
     }
-    _check_settings(options.out / "settings.json", settings)
+    check_settings(options.out / "settings.json", settings)
     rows = []
     timeout = 10.0
     for index, system in enumerate(systems, 1):
@@ -144,6 +152,14 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
         if row.get("note"):
             timeout = networks.AGAIN
         rows.append(row)
+    # Those of an earlier call with other --systems belong to the same table.
+    chosen = {row["slug"] for row in rows}
+    for system in SYSTEMS:
+        before = options.out / system.slug / "row.json"
+        if system.slug not in chosen and before.exists():
+            rows.append(json.loads(before.read_text(encoding="utf-8")))
+    order = [system.slug for system in SYSTEMS]
+    rows.sort(key=lambda row: order.index(row["slug"]))
     report = {
         "settings": settings,
         "images_seen": protocol.images_seen,
@@ -188,12 +204,9 @@ def recipe(images: int, epochs: int, tile_size: int) -> Recipe:
         epochs: Number of passes over them.
         tile_size: Side of the tiles.
     """
-    batch = min(CPU.batch_size, images)
-    steps = images // batch * epochs
     stage = dataclasses.replace(CPU.stages[-1], epochs=epochs, tile_size=None)
-    # Over few steps, an average as long as the recipe's would still hold the first weights.
-    ema = max(0.5, min(CPU.ema, 1 - 20 / steps))
-    return dataclasses.replace(CPU, tile_size=tile_size, batch_size=batch, stages=(stage,), ema=ema)
+    whole = dataclasses.replace(CPU, tile_size=tile_size, stages=(stage,))
+    return whole.for_images(images)
 
 
 def _chosen(text: str) -> tuple[System, ...]:
@@ -203,21 +216,6 @@ def _chosen(text: str) -> tuple[System, ...]:
     if unknown:
         raise ValueError(f"systems must be all or of {known}, received {unknown}")
     return tuple(system for system in SYSTEMS if system.slug in wanted)
-
-
-def _check_settings(path: Path, settings: dict[str, object]) -> None:
-    if not path.exists():
-        write_json(path, settings)
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    # Through JSON, where a tuple is a list.
-    now = json.loads(json.dumps(settings))
-    other = [name.replace("_", " ") for name in now if now[name] != before.get(name)]
-    if other:
-        raise ValueError(
-            f"{path.parent} holds a comparison with other {', '.join(other)}: "
-            "use the same options, or choose another --out"
-        )
 
 
 def _row(system: System, protocol: Protocol, folder: Path, timeout: float) -> dict[str, Any]:

@@ -9,24 +9,11 @@ from numpy.typing import NDArray
 from fer._files import replacing
 from fer.labels import LABELS
 from fer.nn.dataset import Fer2013
-from fer.nn.model import ModelError
+from train.command import fingerprint
 from train.predict import open_model
 
 TEACHER_SHARE = 0.5
 """Share of the teachers' answers in the targets; the rest is the label."""
-
-_FILE = "targets.npy"
-
-
-def fingerprint(teacher: Path) -> str:
-    """Returns the SHA-256 of a teacher's file.
-
-    Raises:
-        fer.nn.model.ModelError: If it is no ``.keras`` file.
-    """
-    if teacher.suffix != ".keras" or not teacher.is_file():
-        raise ModelError(f"teacher must be an existing .keras file, received {teacher}")
-    return hashlib.sha256(teacher.read_bytes()).hexdigest()
 
 
 def targets(training: Fer2013, teachers: list[Path], run: Path) -> NDArray[np.float32]:
@@ -45,13 +32,16 @@ def targets(training: Fer2013, teachers: list[Path], run: Path) -> NDArray[np.fl
         Shape (N, 7), float32; rows sum to 1.
 
     Raises:
-        fer.nn.model.ModelError: If a teacher cannot be loaded.
+        ValueError: If a teacher is missing or cannot be loaded.
     """
-    kept = run / _FILE
+    # Named after all that decides them, so that no other run's or data's are ever taken.
+    made_of = hashlib.sha256(training.images.tobytes() + training.labels.tobytes())
+    for teacher in teachers:
+        made_of.update(fingerprint(teacher).encode())
+    kept = run / f"targets-{made_of.hexdigest()[:16]}.npy"
     if kept.exists():
         values: NDArray[np.float32] = np.load(kept, allow_pickle=False)
-        if values.shape == (len(training), len(LABELS)):
-            return values
+        return values
     answers = np.zeros((len(training), len(LABELS)), np.float32)
     for teacher in teachers:
         print(f"asking the teacher {teacher} about {len(training)} images and their mirror images")

@@ -24,7 +24,7 @@ from train import paper
 with silent_stderr():
     from fer.nn import dataset
     from fer.nn.dataset import Fer2013
-    from fer.nn.fit import BEST, HISTORY, read_history
+    from fer.nn.fit import BEST, HISTORY, Recipe, best_row, read_history
     from train.command import add_data_options, run
     from train.scores import score_tiles
 
@@ -137,7 +137,7 @@ def write_report(
         # The command writes metrics.json last; a run that was shortened ends without it.
         finished=(folder / "metrics.json").exists() or len(rows) >= planned,
         hours=sum(float(row["seconds"]) for row in rows) / 3600,
-        best=max(rows, key=lambda row: float(row["val_accuracy"])),
+        best=best_row(rows, Recipe.from_dict(config["recipe"])),
         split=split,
         view=view,
         scores=scores,
@@ -228,7 +228,9 @@ def _settings(config: dict[str, Any]) -> dict[str, str]:
         "Start": config.get("init"),
         "Network input": f"{size} × {size} pixels",
         "Training images": f"{config['training_images']:,}; "
-        f"{config['dropped_images']:,} left out as leaks, repeats or excluded",
+        f"{config['dropped_images']:,} left out as leaks, repeats or excluded"
+        + (", some more for a short run" if recipe.get("max_images") else ""),
+        "Teachers": len(config.get("teachers", [])) or None,
         "Stages": "; then ".join(
             f"{stage['name']}: {_stage_summary(stage, recipe)}" for stage in recipe["stages"]
         ),
@@ -248,7 +250,6 @@ def _settings(config: dict[str, Any]) -> dict[str, str]:
         "Seed": config.get("seed"),
         "Versions": ", ".join(f"{name} {v}" for name, v in config.get("versions", {}).items()),
         "Commit": config.get("git_sha"),
-        "Note": config.get("note"),
     }
     return {name: str(value) for name, value in settings.items() if value not in (None, "")}
 

@@ -16,7 +16,7 @@ from fer.spec import VIEWS
 with silent_stderr():
     from fer.nn import dataset
     from fer.nn.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-    from train.command import run, write_json
+    from train.command import add_data_options, run, write_json
     from train.predict import open_model
 
 EPILOG = """examples:
@@ -35,13 +35,7 @@ def _parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.{keras,tflite}")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="fer2013.csv, the Kaggle folder, or a .zip of it",
-    )
+    add_data_options(parser, votes=False)
     parser.add_argument("--split", choices=dataset.SPLITS, default="PublicTest")
     parser.add_argument(
         "--view", choices=VIEWS, help="label view of a checkpoint (default: fer2013)"
@@ -59,8 +53,6 @@ def _main() -> None:
     predict, view = open_model(options.model, options.view)
     images = dataset.load(options.data).split(options.split)
     if options.images is not None:
-        if options.images < 1:
-            raise ValueError(f"images must be at least 1, received {options.images}")
         images = dataset.thinned(images, options.images)
 
     def accuracy(pictures: NDArray[np.uint8]) -> Accuracy:

@@ -89,7 +89,13 @@ class Fer2013:
 
 
 def thinned(dataset: Fer2013, count: int) -> Fer2013:
-    """Returns about ``count`` images spread evenly over the data, every class among them."""
+    """Returns about ``count`` images spread evenly over the data, every class among them.
+
+    Raises:
+        ValueError: If the count is less than 1.
+    """
+    if count < 1:
+        raise ValueError(f"images must be at least 1, received {count}")
     keep = np.zeros(len(dataset), bool)
     for label in range(len(LABELS)):
         where = np.flatnonzero(dataset.labels == label)

@@ -5,9 +5,10 @@ import dataclasses
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -112,6 +113,32 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
     max_images: int = 0
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
+        """Reads the ``recipe`` of a ``config.json``; fields that it lacks have their defaults.
+
+        Raises:
+            ValueError: If it has fields that this version does not know.
+        """
+        fields = {name: value for name, value in values.items() if name != "name"}
+        try:
+            fields["stages"] = tuple(Stage(**stage) for stage in fields["stages"])
+            fields["augmentation"] = Augmentation(**fields["augmentation"])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"config.json holds a recipe of another version: {error}") from error
+
+    def for_images(self, images: int) -> "Recipe":
+        """Returns the recipe made to fit a number of training images, where these are few.
+
+        A batch never has more images than there are, and the moving average is short enough to
+        have forgotten the first weights at the end.
+        """
+        batch = max(1, min(self.batch_size, images))
+        steps = max(1, images // batch) * sum(stage.epochs for stage in self.stages)
+        ema = max(0.5, min(self.ema, 1 - 20 / steps)) if self.ema else 0.0
+        return dataclasses.replace(self, batch_size=batch, ema=ema)
+
     def with_epochs(self, epochs: int) -> "Recipe":
         """Returns the recipe with the same number of epochs in every stage."""
         stages = tuple(dataclasses.replace(stage, epochs=epochs) for stage in self.stages)
@@ -132,7 +159,7 @@ def fit(
     """Trains a model, keeping every finished epoch.
 
     After each epoch the run folder holds ``last-<stage>-<epoch>.keras`` (with the optimizer),
-    ``best.keras`` (the epoch with the highest validation accuracy), ``history.csv``,
+    ``best.keras`` (the epoch that `best_row` names), ``history.csv``,
     ``curves.png`` and TensorBoard logs. A killed run goes on from its last epoch.
 
     Args:
@@ -193,7 +220,7 @@ def fit(
                 # Before the recorder, so that a checkpoint holds the rate it goes on with.
                 callbacks.append(keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=5))
             callbacks += [
-                _Recorder(run, index, stage.name, _Statistics(model, batches), rows, bar),
+                _Recorder(run, recipe, index, _Statistics(model, batches), rows, bar),
                 keras.callbacks.TensorBoard(run / "tensorboard" / stage.name, profile_batch=0),
             ]
             model.fit(
@@ -254,14 +281,16 @@ class _Recorder(keras.callbacks.Callback):
     def __init__(
         self,
         run: Path,
+        recipe: Recipe,
         index: int,
-        name: str,
         statistics: "_Statistics",
         rows: list[dict[str, str]],
         bar: tqdm,
     ) -> None:
         super().__init__()
-        self._run, self._index, self._name, self._rows, self._bar = run, index, name, rows, bar
+        self._run, self._recipe, self._index = run, recipe, index
+        self._rows, self._bar = rows, bar
+        self._name = recipe.stages[index].name
         self._statistics = statistics
         self._started = time.monotonic()
         self._raw: list[NDArray[np.float32]] | None = None
@@ -295,24 +324,23 @@ class _Recorder(keras.callbacks.Callback):
                 f"the validation loss became {values['val_loss']} in stage {self._name!r}; lower "
                 f"the learning rate. The last good checkpoint is in {self._run}"
             )
-        accuracy = values["val_fer2013_accuracy"]
-        if all(accuracy > float(row["val_accuracy"]) for row in self._rows):
-            models.save(self.model, self._run / BEST)
-        if self._raw is not None:
-            for variable, raw in zip(self.model.variables, self._raw, strict=True):
-                variable.assign(raw)
-            self._raw = None
         row = {
             "epoch": str(len(self._rows) + 1),
             "stage": self._name,
             "loss": f"{values['loss']:.4f}",
             "accuracy": f"{values['fer2013_accuracy']:.4f}",
             "val_loss": f"{values['val_loss']:.4f}",
-            "val_accuracy": f"{accuracy:.4f}",
+            "val_accuracy": f"{values['val_fer2013_accuracy']:.4f}",
             "learning_rate": f"{float(self.model.optimizer.learning_rate):.3g}",
             "seconds": f"{time.monotonic() - self._started:.0f}",
         }
         self._rows.append(row)
+        if best_row(self._rows, self._recipe) is row:
+            models.save(self.model, self._run / BEST)
+        if self._raw is not None:
+            for variable, raw in zip(self.model.variables, self._raw, strict=True):
+                variable.assign(raw)
+            self._raw = None
         _print_row(self._bar, row)
         _write_history(self._run, self._rows)
         TrainingCurvesDisplay.from_history(self._rows).save(self._run / "curves.png")
@@ -415,6 +443,23 @@ def read_history(run: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except OSError as error:
         raise TrainingError(f"no readable {HISTORY} in {run}: {error.strerror}") from error
+
+
+def best_row(rows: Sequence[dict[str, str]], recipe: Recipe) -> dict[str, str]:
+    """Returns the row of the epoch that ``best.keras`` holds.
+
+    It is the first with the highest validation accuracy, of those at the recipe's own tile size
+    as soon as there is one.
+
+    Args:
+        rows: Rows of the history, at least one.
+        recipe: The run's recipe.
+    """
+    smaller = {
+        stage.name for stage in recipe.stages if stage.tile_size not in (None, recipe.tile_size)
+    }
+    final = [row for row in rows if row["stage"] not in smaller]
+    return max(final or rows, key=lambda row: float(row["val_accuracy"]))
 
 
 def _seen_history(run: Path, stage: int, epoch: int, recipe: Recipe) -> list[dict[str, str]]:

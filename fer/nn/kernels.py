@@ -73,7 +73,7 @@ def depthwise(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, padding: str) -
         inputs: Shape (N, H, W, C), float32.
         kernel: Shape (K, K, C, 1), K odd.
         stride: 1 or 2.
-        padding: ``SAME`` or ``VALID``; ``SAME`` with stride 1 only, as EfficientNet has it.
+        padding: ``SAME`` or ``VALID``; with ``SAME`` and stride 2 the gradients are TensorFlow's.
 
     Returns:
         Shape (N, H', W', C), float32.

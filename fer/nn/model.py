@@ -20,6 +20,9 @@ from fer.spec import VIEWS
 HEADS: tuple[str, ...] = ("fer2013", "ferplus")
 """Outputs of a checkpoint: logits of shape (N, 7) each."""
 
+STARTS: tuple[str, ...] = ("imagenet", "none")
+"""Starts of a network that are no file."""
+
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -43,7 +46,7 @@ def build(size: int, *, init: str, dropout: float) -> keras.Model:
         ModelError: If ``init`` is a file that cannot serve.
     """
     heads = {}
-    if init in ("imagenet", "none"):
+    if init in STARTS:
         backbone = _fresh_backbone("imagenet" if init == "imagenet" else None)
     else:
         start = load(Path(init))
@@ -61,7 +64,12 @@ def build(size: int, *, init: str, dropout: float) -> keras.Model:
 
 
 def resized(model: keras.Model, size: int) -> keras.Model:
-    """Returns a checkpoint's network for tiles of another size, sharing its weights."""
+    """Returns a checkpoint's network for tiles of another size, sharing its weights.
+
+    Raises:
+        ModelError: If it has hidden layers before its heads.
+    """
+    _require_plain_head(model)
     heads = {head: model.get_layer(head).get_weights() for head in HEADS}
     dropout = model.get_layer("dropout").rate
     return assemble(size, model.get_layer("backbone"), dropout=dropout, heads=heads)
@@ -151,7 +159,7 @@ def load_checkpoint(path: Path) -> keras.Model:
 
 
 def is_checkpoint(model: keras.Model) -> bool:
-    """Returns whether a model was built by `build`."""
+    """Returns whether a model is one that `assemble` put together."""
     names = {layer.name for layer in model.layers}
     return {"luminance", "backbone", *HEADS} <= names
 
@@ -169,6 +177,14 @@ def save(model: keras.Model, path: Path, *, with_optimizer: bool = False) -> Non
         model = keras.Model(model.input, model.output, name=model.name)
     with replacing(path) as temporary:
         model.save(temporary)
+
+
+def _require_plain_head(model: keras.Model) -> None:
+    if any(layer.name == "hidden_1" for layer in model.layers):
+        raise ModelError(
+            "model has dense layers before its heads, as some networks of train.compare do; only "
+            "a head that reads the pooled features can be resized or exported"
+        )
 
 
 def learned_views(model: keras.Model) -> tuple[str, ...]:
@@ -193,10 +209,12 @@ def fold_head(
         Kernel (1280, 7) and bias (7,), float32.
 
     Raises:
-        ValueError: If the view is unknown, or nothing was learned for it.
+        ValueError: If the view is unknown, or nothing was learned for it, or the network has
+            hidden layers before its heads.
     """
     if view not in VIEWS:
         raise ValueError(f"view must be one of {list(VIEWS)}, received {view!r}")
+    _require_plain_head(model)
     chosen = HEADS if view == "blend" else (view,)
     layers = [model.get_layer(head).get_weights() for head in chosen]
     if view not in learned_views(model):

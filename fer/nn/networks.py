@@ -50,12 +50,14 @@ class Weights:
         timeout: Seconds after which a silent server counts as out of reach.
         missing: Why weights could not be had, one line a network.
         found: How many networks got theirs.
+        fresh: Whether a part starts at random because nobody publishes its weights.
     """
 
     init: str
     timeout: float = 10.0
     missing: list[str] = field(default_factory=list)
     found: int = 0
+    fresh: bool = False
 
     def features(
         self, application: Callable[..., keras.Model], image: keras.KerasTensor, **options: object
@@ -95,7 +97,7 @@ class Weights:
         """What the table calls this start."""
         if not self.found:
             return FROM_SCRATCH
-        return "partly ImageNet" if self.missing else "ImageNet"
+        return "partly ImageNet" if self.missing or self.fresh else "ImageNet"
 
 
 @contextlib.contextmanager
@@ -150,7 +152,7 @@ def _inception_v3(image: keras.KerasTensor, weights: Weights) -> keras.KerasTens
 
 def _alexnet(image: keras.KerasTensor, weights: Weights) -> keras.KerasTensor:
     """The convolutions of Krizhevsky et al. 2012, in one tower and without their normalisation."""
-    del weights  # nobody publishes them for Keras
+    weights.fresh = True  # nobody publishes them for Keras
     features = _minus_one_to_one(image)
     pool_after = (0, 1, 4)
     convolutions = ((96, 11, 4), (256, 5, 1), (384, 3, 1), (384, 3, 1), (256, 3, 1))
@@ -272,6 +274,7 @@ class System:
         features: Builds the backbone; None for the network on `describe`'s vectors.
         hidden: Sizes of the dense layers before the heads, each with dropout.
         train_backbone: Whether the backbone learns.
+        least_tile: Smallest side of the tiles that it can be built for.
     """
 
     slug: str
@@ -279,6 +282,7 @@ class System:
     features: Features | None
     hidden: tuple[int, ...] = ()
     train_backbone: bool = True
+    least_tile: int = SIDE
 
 
 SYSTEMS: tuple[System, ...] = (
@@ -293,13 +297,14 @@ SYSTEMS: tuple[System, ...] = (
         hidden=(512, 256),
     ),
     System("vgg16", "VGG16, global average pooling", _vgg16),
-    System("alexnet", "AlexNet", _alexnet, hidden=(4096, 4096)),
+    System("alexnet", "AlexNet", _alexnet, hidden=(4096, 4096), least_tile=67),
     System("resnet50", "ResNet50", _resnet50),
-    System("inceptionv3", "InceptionV3", _inception_v3),
+    System("inceptionv3", "InceptionV3", _inception_v3, least_tile=75),
     System(
         "fusion",
         "AlexNet + ResNet50 + InceptionV3",
         _together(_alexnet, _resnet50, _inception_v3),
+        least_tile=75,
     ),
     System("efficientnetv2b0", "EfficientNetV2B0", _efficientnet_v2_b0),
     System("mobilenetv3small", "MobileNetV3Small", _mobilenet_v3_small),
@@ -342,7 +347,7 @@ def build(system: System, size: int, *, init: str, dropout: float, timeout: floa
     """
     if system.features is None:
         return Built(_dense(dropout), FROM_SCRATCH)
-    if system.features is _efficientnet_b0 and init not in ("imagenet", "none"):
+    if system.features is _efficientnet_b0 and init not in models.STARTS:
         return Built(models.build(size, init=init, dropout=dropout), "warm start")
     weights = Weights(init, timeout)
     image = keras.Input((size, size, 3))
