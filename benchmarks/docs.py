@@ -1,6 +1,7 @@
 """Puts the measured figures into the documents: ``python -m benchmarks.docs``.
 
-No figure there is typed by hand: each comes from a JSON file that a command of this project wrote.
+No figure there is typed by hand: each comes from a JSON file that a command of this project wrote
+(``run.json`` is the ``metrics.json`` of the shipped model's run).
 A section of a document is what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 """
 
@@ -76,20 +77,9 @@ def _speed(report: dict[str, Any]) -> str:
 
 
 def _history() -> str:
-    rows = _read(RESULTS / "history.json")
+    rows = _read(RESULTS / "run.json")["epochs"]
     lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
     return "\n".join([*lines, *(f"| {' | '.join(row.values())} |" for row in rows)])
-
-
-def _ablation() -> str:
-    lines = ["| lever | seed | PublicTest | 95% interval | minutes |", "|---|---|---|---|---|"]
-    for row in _read(RESULTS / "ablation.json"):
-        value, low, high = (100 * row["accuracy"][key] for key in ("value", "low", "high"))
-        lines.append(
-            f"| {row['lever']} | {row['seed']} | {value:.1f}% | {low:.1f} to {high:.1f} "
-            f"| {row['minutes']:.1f} |"
-        )
-    return "\n".join(lines)
 
 
 def _calibration() -> str:
@@ -131,7 +121,6 @@ def _robustness() -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "results": _results,
     "history": _history,
-    "ablation": _ablation,
     "calibration": _calibration,
     "robustness": _robustness,
 }
