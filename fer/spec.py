@@ -10,7 +10,8 @@ from fer.labels import LABELS
 
 SPEC_VERSION = 1
 VIEWS: tuple[str, ...] = ("fer2013", "ferplus", "blend")
-"""Label views: FER2013's single labels, FER+'s votes, or the mean of both heads' logits."""
+"""Label views: FER2013's single labels, FER+'s votes, or a weighted mean of both heads' logits
+(`fer.nn.model.VIEW_WEIGHTS`)."""
 
 
 class SpecError(ValueError):

@@ -68,7 +68,8 @@ def logits_of(
 
 def view_logits(logits: dict[str, NDArray[np.float32]], view: str) -> NDArray[np.float32]:
     """Returns the logits of a label view, (N, 7), from those of the heads."""
-    return np.mean([logits[head] for head in models.HEADS if view in ("blend", head)], axis=0)
+    shares = zip(models.HEADS, models.VIEW_WEIGHTS[view], strict=True)
+    return np.sum([share * logits[head] for head, share in shares], axis=0, dtype=np.float32)
 
 
 def _checkpoint(path: Path, view: str) -> Predict:

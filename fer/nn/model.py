@@ -20,6 +20,14 @@ from fer.spec import VIEWS
 HEADS: tuple[str, ...] = ("fer2013", "ferplus")
 """Outputs of a checkpoint: logits of shape (N, 7) each."""
 
+VIEW_WEIGHTS: dict[str, tuple[float, float]] = {
+    "fer2013": (1.0, 0.0),
+    "ferplus": (0.0, 1.0),
+    # Of the weights tried, one of those that served real photos best (docs/training.md).
+    "blend": (0.25, 0.75),
+}
+"""Share of each head's logits, in the order of `HEADS`, in the logits of a label view."""
+
 STARTS: tuple[str, ...] = ("imagenet", "none")
 """Starts of a network that are no file."""
 
@@ -197,8 +205,8 @@ def fold_head(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Folds a label view and a temperature into one dense layer.
 
-    The mean of two heads' logits is the logits of the mean head, and dividing logits by a
-    temperature divides the layer: both are exact.
+    The weighted mean of two heads' logits is the logits of the weighted mean of the heads, and
+    dividing logits by a temperature divides the layer: both are exact.
 
     Args:
         model: A checkpoint of ours.
@@ -215,16 +223,17 @@ def fold_head(
     if view not in VIEWS:
         raise ValueError(f"view must be one of {list(VIEWS)}, received {view!r}")
     _require_plain_head(model)
-    chosen = HEADS if view == "blend" else (view,)
-    layers = [model.get_layer(head).get_weights() for head in chosen]
+    layers = [model.get_layer(head).get_weights() for head in HEADS]
     if view not in learned_views(model):
         raise ModelError(
             f"view: the model was trained without FER+ votes, so it has no {view!r}; "
             "use --view fer2013"
         )
-    kernel = np.mean([kernel for kernel, _ in layers], axis=0) / temperature
-    bias = np.mean([bias for _, bias in layers], axis=0) / temperature
-    return kernel.astype(np.float32), bias.astype(np.float32)
+    kernel, bias = (
+        sum(share * values for share, values in zip(VIEW_WEIGHTS[view], part, strict=True))
+        for part in zip(*layers, strict=True)
+    )
+    return np.float32(kernel / temperature), np.float32(bias / temperature)
 
 
 def inference_model(model: keras.Model, view: str, temperature: float = 1.0) -> keras.Model:
