@@ -229,11 +229,12 @@ def fold_head(
             f"view: the model was trained without FER+ votes, so it has no {view!r}; "
             "use --view fer2013"
         )
+    shares = VIEW_WEIGHTS[view]
     kernel, bias = (
-        sum(share * values for share, values in zip(VIEW_WEIGHTS[view], part, strict=True))
+        np.average(np.stack(part), axis=0, weights=shares) / temperature
         for part in zip(*layers, strict=True)
     )
-    return np.float32(kernel / temperature), np.float32(bias / temperature)
+    return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 def inference_model(model: keras.Model, view: str, temperature: float = 1.0) -> keras.Model:
