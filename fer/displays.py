@@ -260,10 +260,12 @@ class AccuracySizeDisplay(Display):
         axes.errorbar(
             self.megabytes,
             values,
-            yerr=[
-                values - [accuracy.low for accuracy in self.accuracies],
-                [accuracy.high for accuracy in self.accuracies] - values,
-            ],
+            yerr=np.array(
+                [
+                    values - [accuracy.low for accuracy in self.accuracies],
+                    [accuracy.high for accuracy in self.accuracies] - values,
+                ]
+            ),
             fmt="o",
             color="#0072B2",
             ecolor="0.7",

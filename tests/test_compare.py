@@ -201,7 +201,7 @@ def test_the_command_trains_each_system_once(command, tmp_path, monkeypatch):
     assert json.loads(second) == report
     assert errors.count("done before") == 2
 
-    code, _, errors = command("--budget", 56, "--tile-size", 48)
+    code, _, errors = command("--budget", 56, *OPTIONS[2:])
     assert code == 2
     (line,) = errors.splitlines()
     assert "holds a comparison with other budget, recipe" in line
