@@ -6,7 +6,8 @@
 recipe    tile   what it is
 ========  =====  ==========================================================================
 paper      200   exactly the paper's parameters; wants a GPU
-cpu         96   what trains well on two cores; the shipped model
+cpu         96   what trains well on two cores
+refine     112   what goes on from a checkpoint of `cpu`, with it as teacher; the shipped model
 smoke       64   a few steps that prove the whole path, in seconds
 ========  =====  ==========================================================================
 """
@@ -59,8 +60,24 @@ CPU = Recipe(
     ),
 )
 
+REFINE = dataclasses.replace(
+    CPU,
+    tile_size=112,
+    stages=(
+        Stage(
+            "refine", 16, True, learning_rate=5e-4, schedule="cosine", warmup=0.1, frozen_blocks=2
+        ),
+    ),
+    dropout=0.4,
+    weight_decay=0.05,
+    ema=0.999,
+    augmentation=dataclasses.replace(
+        CPU.augmentation, erase=0.3, noise=8.0, mixup=0.4, mixup_share=0.75
+    ),
+)
+
 SMOKE = dataclasses.replace(
     CPU, tile_size=64, batch_size=8, stages=PAPER.stages, max_images=128
 ).with_epochs(1)
 
-RECIPES: dict[str, Recipe] = {"paper": PAPER, "cpu": CPU, "smoke": SMOKE}
+RECIPES: dict[str, Recipe] = {"paper": PAPER, "cpu": CPU, "refine": REFINE, "smoke": SMOKE}

@@ -60,6 +60,8 @@ class Stage:
         warmup: Share of the steps, for ``cosine``.
         tile_size: Side of the network's input in pixels, where it differs from the recipe's: a
             stage on smaller tiles costs less (progressive resizing, Tan and Le 2021).
+        frozen_blocks: Blocks of an EfficientNet, from the input, that keep their weights while
+            the rest of the feature extractor learns: on large tiles they cost the most.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Stage:
     schedule: str = "constant"
     warmup: float = 0.15
     tile_size: int | None = None
+    frozen_blocks: int = 0
 
     def __post_init__(self) -> None:
         """Checks the fields.
@@ -240,7 +243,12 @@ def fit(
 
 def compile_stage(model: keras.Model, recipe: Recipe, stage: Stage, steps: int) -> None:
     """Sets what learns, the losses and the optimizer of a stage with ``steps`` steps an epoch."""
-    model.get_layer("backbone").trainable = stage.train_backbone
+    backbone = model.get_layer("backbone")
+    backbone.trainable = stage.train_backbone
+    frozen = tuple(f"block{number}" for number in range(1, stage.frozen_blocks + 1))
+    for layer in backbone.layers:
+        if frozen and layer.name.startswith(("stem", *frozen)):
+            layer.trainable = False
     rate: float | keras.optimizers.schedules.LearningRateSchedule = stage.learning_rate
     if stage.schedule == "cosine":
         warmup = max(1, round(stage.warmup * steps * stage.epochs))
