@@ -20,7 +20,7 @@ with silent_stderr():
     from fer.nn.convert import convert
     from fer.nn.fit import TrainingError
     from train.calibrate import calibrate
-    from train.command import add_data_options, run
+    from train.command import add_data_options, new_parser, run
     from train.predict import logits_of, view_logits
 
 SPLIT = "PublicTest"
@@ -35,13 +35,12 @@ EPILOG = """examples:
 
 def _parse() -> argparse.Namespace:
     table = "\n".join(f"  {v.name:<10} {v.description}" for v in VARIANTS.values())
-    parser = argparse.ArgumentParser(
-        prog="python -m export",
-        description="Export a checkpoint to LiteRT (TFLite): calibrate it, convert it, compare "
+    parser = new_parser(
+        "export",
+        "Export a checkpoint to LiteRT (TFLite): calibrate it, convert it, compare "
         "every variant with the Keras model on real tiles, and write one bundle for each that "
         "agrees.",
-        epilog=f"variants:\n{table}\n\n{EPILOG}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        f"variants:\n{table}\n\n{EPILOG}",
     )
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.keras")
     add_data_options(parser)

@@ -23,6 +23,7 @@ with silent_stderr():
         add_data_options,
         add_exclude_option,
         fingerprint,
+        new_parser,
         run,
         training_images,
         write_json,
@@ -40,12 +41,11 @@ EPILOG = """examples:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train",
-        description="Train EfficientNetB0 on FER2013 in two stages. Images that leak from the "
+    parser = new_parser(
+        "train",
+        "Train EfficientNetB0 on FER2013 in two stages. Images that leak from the "
         "test splits into Training are found and left out.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EPILOG,
     )
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="cpu")
     add_data_options(parser)

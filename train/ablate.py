@@ -23,6 +23,7 @@ with silent_stderr():
         add_data_options,
         add_exclude_option,
         check_settings,
+        new_parser,
         run,
         start_of,
         training_images,
@@ -83,12 +84,11 @@ LEVERS: dict[str, Lever] = {
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.ablate",
-        description="Train the cpu recipe on a small budget, once as it is and once with each "
+    parser = new_parser(
+        "train.ablate",
+        "Train the cpu recipe on a small budget, once as it is and once with each "
         "lever changed, and print one table. Finished rows are kept: start it again to go on.",
-        epilog="levers:\n" + "\n".join(f"  {name}" for name in LEVERS) + f"\n\n{EPILOG}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "levers:\n" + "\n".join(f"  {name}" for name in LEVERS) + f"\n\n{EPILOG}",
     )
     add_data_options(parser)
     add_exclude_option(parser)

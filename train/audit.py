@@ -1,13 +1,12 @@
 """Finds duplicated images: ``python -m train.audit --data fer2013.zip --json audit.json``."""
 
-import argparse
 from pathlib import Path
 
 from fer._stderr import silent_stderr
 
 with silent_stderr():
     from fer.nn import dataset, leaks
-    from train.command import add_data_options, run, write_json
+    from train.command import add_data_options, new_parser, run, write_json
 
 EPILOG = """example:
   python -m train.audit --data fer2013.zip --json audit.json
@@ -15,13 +14,12 @@ EPILOG = """example:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.audit",
-        description="Find images that stand in more than one split of FER2013 (pixel for pixel, "
+    parser = new_parser(
+        "train.audit",
+        "Find images that stand in more than one split of FER2013 (pixel for pixel, "
         f"or with 16 x 16 thumbnails that correlate above {leaks.NEAR}) and images that repeat "
         "inside Training. Training leaves them out by itself.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EPILOG,
     )
     add_data_options(parser)
     parser.add_argument(

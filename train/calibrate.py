@@ -22,7 +22,7 @@ from fer.spec import VIEWS, Calibration
 with silent_stderr():
     from fer.nn import dataset
     from fer.nn import model as models
-    from train.command import add_data_options, run, write_json
+    from train.command import add_data_options, add_report_options, new_parser, run, write_json
     from train.predict import logits_of, view_logits
 
 EPILOG = """examples:
@@ -107,19 +107,17 @@ def _chance(probabilities: NDArray[np.float32], draws: int = 200) -> float:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.calibrate",
-        description="Fit the temperature on half of PublicTest and report on the other half: "
+    parser = new_parser(
+        "train.calibrate",
+        "Fit the temperature on half of PublicTest and report on the other half: "
         "calibration error before and after, and accuracy against coverage. Export does the same "
         "and folds the temperature into the exported file.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EPILOG,
     )
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.keras")
     add_data_options(parser, votes=False)
     parser.add_argument("--view", choices=VIEWS, default="fer2013")
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the figures here")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write PNG plots here")
+    add_report_options(parser)
     return parser.parse_args()
 
 

@@ -20,6 +20,22 @@ from fer.nn.model import STARTS, ModelError
 tf.config.list_physical_devices()
 
 
+def new_parser(module: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """Returns the parser of ``python -m MODULE``, whose help ends with the epilog's examples."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--json`` and ``--plots``."""
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the figures here")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write PNG plots here")
+
+
 def add_data_options(
     parser: argparse.ArgumentParser, *, required: bool = True, votes: bool = True
 ) -> None:

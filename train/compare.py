@@ -36,6 +36,7 @@ with silent_stderr():
         add_data_options,
         add_exclude_option,
         check_settings,
+        new_parser,
         run,
         start_of,
         training_images,
@@ -58,12 +59,11 @@ _WARM_UP, _TIMED = 5, 60
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.compare",
-        description="Train the systems that the paper's Table 9 compares on the same images with "
+    parser = new_parser(
+        "train.compare",
+        "Train the systems that the paper's Table 9 compares on the same images with "
         "the same recipe, and print size, latency and PublicTest accuracy of each.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EPILOG,
     )
     add_data_options(parser)
     add_exclude_option(parser)

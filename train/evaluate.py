@@ -8,7 +8,7 @@ from fer.spec import VIEWS
 
 with silent_stderr():
     from fer.nn import dataset
-    from train.command import run, write_json
+    from train.command import add_report_options, new_parser, run, write_json
     from train.photos import score_photos
     from train.scores import score_tiles
 
@@ -20,12 +20,11 @@ EPILOG = """examples:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.evaluate",
-        description="Score a checkpoint or an exported model on FER2013, or the whole pipeline "
+    parser = new_parser(
+        "train.evaluate",
+        "Score a checkpoint or an exported model on FER2013, or the whole pipeline "
         "(face detector, crop, model) on labelled photos.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EPILOG,
     )
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.{keras,tflite}")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -45,8 +44,7 @@ def _parse() -> argparse.Namespace:
         help="label view of a checkpoint (default: fer2013, and blend for --photos); an exported "
         "model has one folded in",
     )
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the figures here")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write PNG plots here")
+    add_report_options(parser)
     return parser.parse_args()
 
 

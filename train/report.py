@@ -25,7 +25,7 @@ with silent_stderr():
     from fer.nn import dataset
     from fer.nn.dataset import Fer2013
     from fer.nn.fit import BEST, HISTORY, Recipe, best_row, read_history
-    from train.command import add_data_options, run
+    from train.command import add_data_options, new_parser, run
     from train.scores import score_tiles
 
 EPILOG = """examples:
@@ -343,12 +343,11 @@ def _template() -> Any:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.report",
-        description="Write the report of a training run as one HTML file: settings, data, curves, "
+    parser = new_parser(
+        "train.report",
+        "Write the report of a training run as one HTML file: settings, data, curves, "
         "scores and mistakes, beside the paper's numbers.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EPILOG,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of python -m train")
     add_data_options(parser)

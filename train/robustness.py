@@ -16,7 +16,7 @@ from fer.spec import VIEWS
 with silent_stderr():
     from fer.nn import dataset
     from fer.nn.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-    from train.command import add_data_options, run, write_json
+    from train.command import add_data_options, add_report_options, new_parser, run, write_json
     from train.predict import open_model
 
 EPILOG = """examples:
@@ -26,13 +26,12 @@ EPILOG = """examples:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.robustness",
-        description="Accuracy under the conditions that the paper's introduction names: "
+    parser = new_parser(
+        "train.robustness",
+        "Accuracy under the conditions that the paper's introduction names: "
         "illumination, rotation and pose, occlusion, low resolution, noise and JPEG, in five "
         "severities each.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EPILOG,
     )
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.{keras,tflite}")
     add_data_options(parser, votes=False)
@@ -43,8 +42,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--images", type=int, metavar="N", help="take about N images, evenly (default: all)"
     )
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the figures here")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write a PNG plot here")
+    add_report_options(parser)
     return parser.parse_args()
 
 
