@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import statistics
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -168,17 +169,27 @@ def _main() -> None:
 
 
 def table(out: Path) -> str:
-    """Returns the finished rows of an ablation as a Markdown table, levers in their order."""
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*/row.json")]
+    """Returns the finished rows of an ablation as a Markdown table, levers in their order.
+
+    A lever that was run with several seeds has the mean, and their standard deviation.
+    """
+    finished = [json.loads(path.read_text(encoding="utf-8")) for path in out.glob("*/row.json")]
     lines = [
-        "| lever | seed | PublicTest | 95% interval | minutes |",
-        "|---|---|---|---|---|",
+        "| lever | seeds | PublicTest | 95% interval of one | spread of seeds | minutes each |",
+        "|---|---|---|---|---|---|",
     ]
-    for row in sorted(rows, key=lambda row: (list(LEVERS).index(row["lever"]), row["seed"])):
-        value, low, high = (100 * row["accuracy"][key] for key in ("value", "low", "high"))
+    for lever in LEVERS:
+        rows = [row for row in finished if row["lever"] == lever]
+        if not rows:
+            continue
+        values = [100 * row["accuracy"]["value"] for row in rows]
+        spread = f"{statistics.stdev(values):.1f}" if len(values) > 1 else ""
+        half = statistics.mean(
+            50 * (row["accuracy"]["high"] - row["accuracy"]["low"]) for row in rows
+        )
         lines.append(
-            f"| {row['lever']} | {row['seed']} | {value:.1f}% | {low:.1f} to {high:.1f} "
-            f"| {row['minutes']:.1f} |"
+            f"| {lever} | {len(rows)} | {statistics.mean(values):.1f}% | ± {half:.1f} | {spread} "
+            f"| {statistics.mean(row['minutes'] for row in rows):.1f} |"
         )
     return "\n".join(lines)
 
