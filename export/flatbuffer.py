@@ -3,6 +3,7 @@
 import copy
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -182,3 +183,20 @@ def _encode(builder: flatbuffers.Builder, value: Any) -> int:
         else:
             builder.PrependUOffsetTRelativeSlot(slot, v, 0)
     return int(builder.EndObject())
+
+
+def constants(content: bytes) -> Counter[str]:
+    """Returns how many numbers of each type a file stores, by NumPy's names of the types."""
+    names = {
+        number: name.lower()
+        for name, number in vars(schema.TensorType).items()
+        if isinstance(number, int)
+    }
+    model = _read(content)
+    counts: Counter[str] = Counter()
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            data = model.buffers[tensor.buffer].data
+            if data is not None and len(data):
+                counts[names[tensor.type]] += int(np.prod(tensor.shape))
+    return counts

@@ -1,20 +1,51 @@
-"""The parity check: an exported file that does not answer like the Keras model is not written."""
+"""The parity gate: an exported file that breaks a promise of its variant is not written."""
 
+import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from export.recipes import Variant
-from fer.metrics import softmax
+from export import flatbuffer
+from export.recipes import Promise, Variant
+from fer.metrics import Accuracy, softmax
 from fer.runtime import TileClassifier
+
+WEIGHTS_SHARE = 0.95
+"""Share of a file's constants that must have the promised type; the rest are mostly biases."""
+
+_MOVING = {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}
+_VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
+_EVIDENCE_ERROR = {"float32": 1e-3, "int8": 0.1}
 
 
 class ParityError(RuntimeError):
     """An exported file that broke a promise of its variant."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an exported file is compared with.
+
+    Attributes:
+        tiles: Shape (N, T, T, 3), float32 in [0, 255].
+        labels: Shape (N,), indices of the true classes.
+        probabilities: The Keras model's, shape (N, 7).
+    """
+
+    tiles: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+    @property
+    def accuracy(self) -> float:
+        """The Keras model's accuracy, in [0, 1]."""
+        return float(np.mean(self.probabilities.argmax(axis=1) == self.labels))
 
 
 @dataclass(frozen=True)
@@ -26,75 +57,151 @@ class Parity:
         max_difference: Largest difference of any probability.
         mean_difference: Mean difference of the probabilities.
         agreement: Share of tiles with the same top label, in [0, 1].
+        accuracy: The file's accuracy.
+        drop: The Keras model's accuracy less the file's, in percentage points.
         evidence_error: Largest difference between the file's probabilities and the softmax of
-            its own averaged evidence map.
+            its own averaged evidence map; None without one.
+        bytes: Size of the file.
+        operators: How many operators of each kind and output type it has.
     """
 
     tiles: int
     max_difference: float
     mean_difference: float
     agreement: float
-    evidence_error: float
+    accuracy: Accuracy
+    drop: float
+    evidence_error: float | None
+    bytes: int
+    operators: dict[str, int]
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""
         return asdict(self)
 
 
-def check(
-    exported: Path, model: keras.Model, tiles: NDArray[np.float32], variant: Variant
-) -> Parity:
-    """Compares an exported file with the Keras model on real tiles.
+def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
+    """Compares an exported file with the Keras model and with what its variant promises.
 
     Args:
         exported: The ``.tflite`` file.
-        model: The inference model it was made from.
-        tiles: Shape (N, T, T, 3), float32 in [0, 255].
-        variant: What the file promises.
+        reference: Tiles, labels, and the Keras model's answers.
+        variant: The variant.
 
     Raises:
         ParityError: Naming every promise that the file broke.
     """
-    broken: list[str] = []
+    promise = variant.promise
     try:
-        broken += _graph_faults(exported)
-        answer = TileClassifier(exported, threads=2).predict(tiles)
+        broken = list(_graph_faults(exported, promise))
+        answer = TileClassifier(exported, threads=2).predict(reference.tiles)
     except (ValueError, RuntimeError) as error:
-        broken.append(f"cannot run: {error}")
-        raise ParityError(f"{variant.name}: " + "; ".join(broken)) from error
-    expected = model.predict(tiles, batch_size=64, verbose=0)["probabilities"]
-    difference = np.abs(answer.probabilities - expected)
-    rebuilt = softmax(answer.evidence.mean(axis=(1, 2)))
+        raise ParityError(f"{variant.name}: cannot run: {error}") from error
+    found = answer.probabilities
+    difference = np.abs(found - reference.probabilities)
+    right = found.argmax(axis=1) == reference.labels
+    evidence_error = None
+    if answer.evidence.size:
+        rebuilt = softmax(answer.evidence.mean(axis=(1, 2)))
+        evidence_error = float(np.abs(rebuilt - found).max())
     parity = Parity(
-        tiles=len(tiles),
+        tiles=len(reference.tiles),
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
-        agreement=float(np.mean(answer.probabilities.argmax(1) == expected.argmax(1))),
-        evidence_error=float(np.abs(rebuilt - answer.probabilities).max()),
+        agreement=float(np.mean(found.argmax(axis=1) == reference.probabilities.argmax(axis=1))),
+        accuracy=Accuracy.of(right),
+        drop=100 * (reference.accuracy - float(right.mean())),
+        evidence_error=evidence_error,
+        bytes=exported.stat().st_size,
+        operators=dict(_operators(exported)),
     )
-    if not parity.max_difference <= variant.max_difference:
-        broken.append(
-            f"largest probability difference {parity.max_difference:.2g} "
-            f"(at most {variant.max_difference:g})"
-        )
-    if not parity.agreement >= variant.min_agreement:
-        broken.append(
-            f"label agreement {parity.agreement:.2%} (at least {variant.min_agreement:.0%})"
-        )
-    if not parity.evidence_error <= 1e-3:
-        broken.append(f"evidence map does not add up: off by {parity.evidence_error:.2g}")
+    broken += _answer_faults(parity, promise)
     if broken:
         raise ParityError(f"{variant.name}: " + "; ".join(broken))
     return parity
 
 
-def _graph_faults(exported: Path) -> list[str]:
-    """Finds operators that phones cannot run, or weights that were left out of the file."""
+def _answer_faults(parity: Parity, promise: Promise) -> Iterator[str]:
+    # Written so that NaN breaks every promise.
+    if not parity.max_difference <= promise.max_difference:
+        yield (
+            f"largest probability difference {parity.max_difference:.2g} "
+            f"(at most {promise.max_difference:g})"
+        )
+    if not parity.mean_difference <= promise.mean_difference:
+        yield (
+            f"mean probability difference {parity.mean_difference:.2g} "
+            f"(at most {promise.mean_difference:g})"
+        )
+    if not parity.agreement >= promise.min_agreement:
+        yield f"label agreement {parity.agreement:.2%} (at least {promise.min_agreement:.0%})"
+    if not parity.drop <= promise.max_drop:
+        yield f"accuracy drop {parity.drop:.2f} points (at most {promise.max_drop:g})"
+    if promise.evidence:
+        bound = _EVIDENCE_ERROR["int8" if promise.weights == "int8" else "float32"]
+        if parity.evidence_error is None:
+            yield "the evidence map is missing"
+        elif not parity.evidence_error <= bound:
+            yield f"evidence map does not add up: off by {parity.evidence_error:.2g}"
+    elif parity.evidence_error is not None:
+        yield "an evidence map that was not promised"
+
+
+def _graph_faults(exported: Path, promise: Promise) -> Iterator[str]:
     interpreter = Interpreter(model_path=str(exported))
-    operators = {op["op_name"] for op in interpreter._get_ops_details()}  # no public listing
-    faults = []
-    if variables := operators & {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}:
-        faults.append(f"weights are not frozen into the file ({', '.join(sorted(variables))})")
-    if flex := {name for name in operators if name.startswith("Flex") or name == "CUSTOM"}:
-        faults.append(f"needs operators outside LiteRT's own ({', '.join(sorted(flex))})")
-    return faults
+    tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    operators = interpreter._get_ops_details()  # there is no public listing
+    names = {operator["op_name"] for operator in operators}
+    if variables := names & _VARIABLES:
+        yield f"weights are not frozen into the file ({', '.join(sorted(variables))})"
+    if flex := {name for name in names if name.startswith("Flex") or name == "CUSTOM"}:
+        yield f"needs operators outside LiteRT's own ({', '.join(sorted(flex))})"
+    stray = Counter(
+        f"{operator['op_name']} in {'float' if is_float else 'integers'}"
+        for operator in operators
+        if operator["op_name"] not in _MOVING
+        for output in operator["outputs"]
+        if (is_float := tensors[output]["dtype"] == np.float32)
+        is not bool(re.search(promise.float_layers, tensors[output]["name"]))
+    )
+    if stray:
+        yield f"computes otherwise than promised ({_listed(stray)})"
+    counts = flatbuffer.constants(exported.read_bytes())
+    share = counts[promise.weights] / max(1, counts.total())
+    if not share >= WEIGHTS_SHARE:
+        yield (
+            f"{share:.0%} of the constants are {promise.weights} (at least {WEIGHTS_SHARE:.0%}; "
+            f"found {_listed(counts)})"
+        )
+    low, high = promise.megabytes
+    if not low <= (size := exported.stat().st_size / 1e6) <= high:
+        yield f"{size:.2f} MB (from {low:g} to {high:g})"
+    yield from _boundary_faults(interpreter, promise)
+
+
+def _boundary_faults(interpreter: Interpreter, promise: Promise) -> Iterator[str]:
+    runner = interpreter.get_signature_runner("serving_default")
+    ends = [("input", promise.input_type, runner.get_input_details())]
+    ends.append(("output", promise.output_type, runner.get_output_details()))
+    for end, promised, details in ends:
+        for name, tensor in details.items():
+            if (found := np.dtype(tensor["dtype"]).name) != promised:
+                yield f"{end} {name} is {found} ({promised})"
+    image = runner.get_input_details().get("image")
+    if image is None:
+        yield "there is no input named image"
+    elif promise.input_type != "float32" and image["quantization"] != (1.0, 0):
+        yield f"input scale and zero point are {image['quantization']} (1 and 0)"
+
+
+def _operators(exported: Path) -> Counter[str]:
+    interpreter = Interpreter(model_path=str(exported))
+    tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    return Counter(
+        f"{operator['op_name']} {np.dtype(tensors[operator['outputs'][0]]['dtype']).name}"
+        for operator in interpreter._get_ops_details()
+    )
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())

@@ -15,7 +15,7 @@ class Promise:
 
     Attributes:
         weights: Type of at least 95% of the file's constants.
-        float_layers: Regular expression of the layers that may compute in float.
+        float_layers: Regular expression of the layers that compute in float, and no others.
         input_type: Type of the tile; an integer one has scale 1, so that it is the pixels.
         output_type: Type of the outputs.
         evidence: Whether the evidence map is a second output.

@@ -4,6 +4,7 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -21,7 +22,8 @@ class Predictions:
     Attributes:
         probabilities: Shape (N, 7), float32, rows sum to 1, in the order of `fer.labels.LABELS`.
         evidence: Shape (N, h, w, 7), float32 logits; averaged over h and w they are the logits
-            whose softmax is ``probabilities`` (class activation maps, Zhou et al. 2016).
+            whose softmax is ``probabilities`` (class activation maps, Zhou et al. 2016). Shape
+            (N, 0, 0, 7) from a file that has no such output.
     """
 
     probabilities: NDArray[np.float32]
@@ -44,16 +46,17 @@ class TileClassifier:
         try:
             interpreter = Interpreter(model_content=model.read_bytes(), num_threads=threads)
             self._run = interpreter.get_signature_runner("serving_default")
-            shape = tuple(int(side) for side in self._run.get_input_details()["image"]["shape"])
-            outputs = set(self._run.get_output_details())
+            self._input = self._run.get_input_details()["image"]
+            self._outputs = self._run.get_output_details()
         except (ValueError, KeyError, RuntimeError) as error:
             raise ValueError(f"{model} is not a model exported by this project: {error}") from error
-        if outputs != {"probabilities", "evidence"}:
+        if not {"probabilities"} <= set(self._outputs) <= {"probabilities", "evidence"}:
             raise ValueError(
-                f"{model}: outputs must be probabilities and evidence, received {sorted(outputs)}"
+                f"{model}: outputs must be probabilities and perhaps evidence, received "
+                f"{sorted(self._outputs)}"
             )
         self._lock = threading.Lock()
-        self.tile_size = shape[1]
+        self.tile_size = int(self._input["shape"][1])
 
     @classmethod
     def from_bundle(cls, bundle: Path, spec: ModelSpec, *, threads: int = 1) -> "TileClassifier":
@@ -100,10 +103,40 @@ class TileClassifier:
         if not np.isfinite(tiles).all():
             raise ValueError("tiles must be finite numbers in [0, 255], received NaN or infinity")
         with self._lock:
-            results = [self._run(image=tile[None]) for tile in tiles]
+            results = [self._classify(tile[None]) for tile in tiles]
         if not results:
-            return Predictions(np.zeros((0, 7), np.float32), np.zeros((0, 1, 1, 7), np.float32))
+            return Predictions(np.zeros((0, 7), np.float32), np.zeros((0, 0, 0, 7), np.float32))
         return Predictions(
-            np.concatenate([result["probabilities"] for result in results]),
-            np.concatenate([result["evidence"] for result in results]),
+            np.concatenate([result.probabilities for result in results]),
+            np.concatenate([result.evidence for result in results]),
         )
+
+    def _classify(self, tile: NDArray[np.float32]) -> Predictions:
+        answer = {
+            name: _real(values, self._outputs[name])
+            for name, values in self._run(image=_stored(tile, self._input)).items()
+        }
+        probabilities = answer["probabilities"]
+        if self._outputs["probabilities"]["dtype"] != np.float32:
+            probabilities /= probabilities.sum(axis=1, keepdims=True)  # 8 bits round the sum off
+        return Predictions(
+            probabilities, answer.get("evidence", np.zeros((1, 0, 0, 7), np.float32))
+        )
+
+
+def _stored(values: NDArray[np.float32], tensor: dict[str, Any]) -> NDArray[Any]:
+    """Returns values as a tensor stores them: as they are, or as scaled integers."""
+    if tensor["dtype"] == np.float32:
+        return values
+    scale, zero = tensor["quantization"]
+    limits = np.iinfo(tensor["dtype"])
+    stored = np.clip(np.rint(values / scale) + zero, limits.min, limits.max)
+    return stored.astype(tensor["dtype"])
+
+
+def _real(stored: NDArray[Any], tensor: dict[str, Any]) -> NDArray[np.float32]:
+    """Returns the values that a tensor stores."""
+    if tensor["dtype"] == np.float32:
+        return stored
+    scale, zero = tensor["quantization"]
+    return np.asarray((stored.astype(np.float32) - zero) * scale, np.float32)
