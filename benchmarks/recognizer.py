@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.machine import machine
+from fer._machine import machine
 from fer.faces import square_crop
 from fer.image import load_image
 from fer.recognizer import DEFAULT_BUNDLE, EmotionRecognizer, make_detector

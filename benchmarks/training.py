@@ -15,13 +15,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.machine import machine
+from fer._files import write_json
+from fer._machine import machine
 from fer.labels import LABELS
 from fer.nn import fit, model
 from fer.nn.augment import training_batches
 from fer.nn.dataset import SIDE, Fer2013
 from fer.nn.kernels import speed_up
-from train.command import write_json
 from train.recipes import CPU
 
 

@@ -1,49 +1,60 @@
 """Exports a checkpoint: ``python -m export --model best.keras --data fer2013.zip --out DIR``."""
 
 import argparse
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from fer._files import write_json
 from fer._stderr import silent_stderr
 from fer.metrics import Accuracy
 from fer.spec import VIEWS
 from fer.tile import make_tile
 
 with silent_stderr():
-    from export import bundle, parity
-    from export.recipes import VARIANTS, Variant
+    import keras
+    from numpy.typing import NDArray
+
+    from export import benchmark, bundle, parity
+    from export.build import Job
+    from export.recipes import VARIANTS, Retrained, Variant
     from fer.nn import dataset
     from fer.nn import model as models
-    from fer.nn.convert import convert
+    from fer.nn.dataset import Fer2013
     from fer.nn.fit import TrainingError
     from train.calibrate import calibrate
-    from train.command import add_data_options, new_parser, run
+    from train.command import add_data_options, new_parser, run, training_images
     from train.predict import logits_of, view_logits
 
 SPLIT = "PublicTest"
-PARITY_TILES = 500
+
+_CALIBRATION_PER_CLASS = 30
+_TRAINING_PER_CLASS = 1000
 
 EPILOG = """examples:
   python -m export --model runs/cpu/best.keras --data fer2013.zip --out exported
   python -m export --model runs/cpu/best.keras --data fer2013.zip --view fer2013 \\
-      --variants float32 --out exported-fer2013
+      --variants float32,mixed_int8 --out exported-fer2013
 """
 
 
 def _parse() -> argparse.Namespace:
-    table = "\n".join(f"  {v.name:<10} {v.description}" for v in VARIANTS.values())
+    table = "\n".join(f"  {v.name:<18} {v.description}" for v in VARIANTS.values())
     parser = new_parser(
         "export",
-        "Export a checkpoint to LiteRT (TFLite): calibrate it, convert it, compare "
-        "every variant with the Keras model on real tiles, and write one bundle for each that "
-        "agrees.",
+        "Export a checkpoint to LiteRT (TFLite): calibrate it, make each variant in a process of "
+        "its own, compare it with the Keras model on all of PublicTest, and write one bundle for "
+        "each that keeps its promises.",
         f"variants:\n{table}\n\n{EPILOG}",
     )
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.keras")
-    add_data_options(parser)
+    add_data_options(parser, votes=False)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="DIR/<variant>/")
     parser.add_argument(
         "--variants", default="all", metavar="all|A,B", help="variants to export (default: all)"
@@ -59,7 +70,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _chosen(text: str) -> list[Variant]:
-    names = list(VARIANTS) if text == "all" else text.split(",")
+    names = list(VARIANTS) if text == "all" else [name.strip() for name in text.split(",")]
     for name in names:
         if name not in VARIANTS:
             raise ValueError(f"variants must be all or of {list(VARIANTS)}, received {name!r}")
@@ -86,60 +97,135 @@ def _main() -> None:
             raise ValueError(f"{options.out / variant.name} exists already: add --overwrite")
     checkpoint = models.load_checkpoint(options.model)
     models.fold_head(checkpoint, options.view)  # refuses a view that nothing was learned for
-    held = dataset.load(options.data).split(SPLIT)
-    print(f"calibrating on half of {SPLIT}, view {options.view}")
+    data = dataset.load(options.data)
+    held = data.split(SPLIT)
+    training, _ = training_images(data, [])
+    measured = _measured(checkpoint, held, options.view)
+    model = models.inference_model(checkpoint, options.view, measured.calibration.temperature)
+    tiles = _tiles(held, model)
+    reference = parity.Reference(tiles, held.labels, _predict(model, tiles))
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.out, prefix=".export-") as folder:
+        job = Job(Path(folder), options.model, options.view, measured.calibration.temperature)
+        _write_job(job, model, training, variants)
+        rows = _export(options, job, model, measured, reference, variants)
+    failed = [row for row in rows if "fault" in row]
+    write_json(options.out / "export.json", rows)
+    if any("bundle" in row for row in rows):
+        print("\nmeasuring size, latency and memory")
+        print(benchmark.table(benchmark.measure(options.out)))
+    if failed:
+        raise TrainingError(f"parity failed for {len(failed)} of {len(variants)} variants")
+
+
+def _measured(checkpoint: keras.Model, held: Fer2013, view: str) -> bundle.Measured:
+    print(f"calibrating on half of {SPLIT}, view {view}")
     logits = logits_of(checkpoint, held.images)
     accuracy = {
-        view: Accuracy.of(view_logits(logits, view).argmax(axis=1) == held.labels)
-        for view in models.learned_views(checkpoint)
+        each: Accuracy.of(view_logits(logits, each).argmax(axis=1) == held.labels)
+        for each in models.learned_views(checkpoint)
     }
-    measured = bundle.Measured(
-        SPLIT, accuracy, calibrate(view_logits(logits, options.view), held.labels).calibration
-    )
-    for view, value in accuracy.items():
-        print(f"  {view:<8} {value}")
+    calibration = calibrate(view_logits(logits, view), held.labels).calibration
+    for each, value in accuracy.items():
+        print(f"  {each:<8} {value}")
     print(
-        f"  ECE {measured.calibration.ece_before:.4f} before, "
-        f"{measured.calibration.ece_after:.4f} after (temperature "
-        f"{measured.calibration.temperature:.3f})"
+        f"  ECE {calibration.ece_before:.4f} before, {calibration.ece_after:.4f} after "
+        f"(temperature {calibration.temperature:.3f})"
     )
-    model = models.inference_model(checkpoint, options.view, measured.calibration.temperature)
-    order = np.random.default_rng(0).permutation(len(held))[:PARITY_TILES]
-    tiles = np.stack([make_tile(image, model.input_shape[1]) for image in held.images[order]])
-    failures = []
-    print(f"\n{'variant':<10} {'MB':>6} {'largest':>9} {'mean':>9} {'agreement':>9} {'seconds':>8}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    for variant in variants:
+    return bundle.Measured(SPLIT, accuracy, calibration)
+
+
+def _tiles(images: Fer2013, model: keras.Model) -> NDArray[np.float32]:
+    return np.stack([make_tile(image, model.input_shape[1]) for image in images.images])
+
+
+def _predict(model: keras.Model, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(model.predict(tiles, batch_size=64, verbose=0)["probabilities"])
+
+
+def _write_job(job: Job, model: keras.Model, training: Fer2013, variants: list[Variant]) -> None:
+    """Writes what variants are made from: tiles of Training alone, as many of each class."""
+    calibration = _tiles(dataset.balanced(training, _CALIBRATION_PER_CLASS), model)
+    per_class = 0
+    if any(isinstance(variant.method, Retrained) for variant in variants):
+        per_class = _TRAINING_PER_CLASS
+        print("asking the model about the tiles that variants are trained on")
+    learned = _tiles(dataset.balanced(training, max(1, per_class), seed=1), model)
+    targets = _predict(model, learned)
+    job.write(*(np.rint(tiles).astype(np.uint8) for tiles in (calibration, learned)), targets)
+
+
+def _export(
+    options: argparse.Namespace,
+    job: Job,
+    model: keras.Model,
+    measured: bundle.Measured,
+    reference: parity.Reference,
+    variants: list[Variant],
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    print(
+        f"\n{'variant':<18} {'MB':>6} {'largest':>8} {'mean':>8} {'agree':>7} {'accuracy':>8} "
+        f"{'drop':>6} {'seconds':>8}"
+    )
+    _build(job, "float32")  # what the quantized ones are made from
+    for variant in (bar := tqdm(variants, unit="variant", leave=False, disable=None)):
+        bar.set_postfix_str(variant.name)
         started = time.monotonic()
-        with tempfile.TemporaryDirectory(dir=options.out, prefix=".") as folder:
-            file = Path(folder) / "converted.tflite"
-            content = convert(model, float16=variant.weights == "float16")
-            file.write_bytes(content)
-            try:
-                result = parity.check(file, model, tiles, variant)
-            except parity.ParityError as error:
-                failures.append(str(error))
-                print(f"{variant.name:<10} {len(content) / 1e6:>6.1f} not written: {error}")
-                continue
-            bundle.write(
-                Path(folder) / "bundle",
-                content=content,
-                model=model,
-                variant=variant,
-                view=options.view,
-                measured=measured,
-                parity=result,
-                checkpoint=options.model if options.with_checkpoint else None,
-            )
-            target = options.out / variant.name
-            _replace(target, Path(folder) / "bundle", Path(folder) / "replaced")
-        print(
-            f"{variant.name:<10} {len(content) / 1e6:>6.1f} {result.max_difference:>9.2g} "
-            f"{result.mean_difference:>9.2g} {result.agreement:>9.2%} "
+        row: dict[str, Any] = {"variant": variant.name, "published": variant.published}
+        rows.append(row)
+        try:
+            content = _build(job, variant.name).read_bytes()
+            result = parity.check(job.folder / f"{variant.name}.tflite", reference, variant)
+        except parity.ParityError as error:
+            row["fault"] = str(error)
+            bar.write(f"{variant.name:<18} not written: {error}")
+            continue
+        row["parity"] = result.to_dict()
+        bar.write(
+            f"{variant.name:<18} {result.bytes / 1e6:>6.2f} {result.max_difference:>8.2g} "
+            f"{result.mean_difference:>8.2g} {result.agreement:>7.2%} "
+            f"{result.accuracy.value:>8.2%} {result.drop:>+6.2f} "
             f"{time.monotonic() - started:>8.0f}"
         )
-    if failures:
-        raise TrainingError(f"parity failed for {len(failures)} of {len(variants)} variants")
+        if not variant.published:
+            continue
+        new = job.folder / "bundles" / variant.name
+        bundle.write(
+            new,
+            content=content,
+            size=model.input_shape[1],
+            predict=lambda tiles: _predict(model, tiles),
+            variant=variant,
+            view=options.view,
+            measured=measured,
+            parity=result,
+            checkpoint=options.model if options.with_checkpoint else None,
+        )
+        _replace(options.out / variant.name, new, job.folder / f"replaced-{variant.name}")
+        row["bundle"] = variant.name
+    return rows
+
+
+def _build(job: Job, name: str) -> Path:
+    """Makes a variant's file in a process of its own, unless it is there.
+
+    Raises:
+        export.parity.ParityError: If that fails.
+    """
+    file = job.folder / f"{name}.tflite"
+    if not file.exists():
+        done = subprocess.run(
+            [sys.executable, "-m", "export.build", str(job.folder), name],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+            raise parity.ParityError(f"{name}: cannot be built: {reason}")
+    return file
 
 
 if __name__ == "__main__":

@@ -1,23 +1,35 @@
 """A bundle: one exported variant with everything a host needs, written whole or not at all."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import keras
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 
 from export import golden
 from export.parity import Parity
 from export.recipes import Variant
+from fer._files import write_json
 from fer.labels import LABELS
 from fer.metrics import Accuracy
 from fer.runtime import MODEL_FILE
 from fer.spec import FER2013_CROP, Calibration, ModelSpec
 
 CHECKPOINT_FILE = "model.keras"
+MANIFEST_FILE = "manifest.json"
+
+PREPROCESSING = (
+    "Crop a square around the face (spec.json: crop.scale times the longer side of the face box, "
+    "shifted by crop.offset_y of the square), resize it to {size} x {size} (area when shrinking, "
+    "bilinear with half-pixel centres when enlarging), and pass its RGB values, 0 to 255, as "
+    "{input}. Nothing else: grey conversion and normalisation are in the graph."
+)
+
+_LICENCES = tuple(Path(__file__).parents[1] / name for name in ("LICENSE", "NOTICE"))
 
 CARD = """# {name}, {variant}, view `{view}`
 
@@ -39,7 +51,8 @@ Expected calibration error, on the half of {split} that did not fit the temperat
 {calibration.temperature:.2f}). Below a confidence of {calibration.uncertain_below:.2f} the top
 label was wrong at least as often as right: such a result is called uncertain.
 
-Against the Keras model, on {parity.tiles} tiles: largest probability difference
+This file against the Keras model, on the same {parity.tiles} images, view `{view}`: accuracy
+{parity.accuracy.value:.2%}, {parity.drop:.2f} points less; largest probability difference
 {parity.max_difference:.2g}, mean {parity.mean_difference:.2g}, same label on
 {parity.agreement:.2%}.
 
@@ -82,7 +95,8 @@ def write(
     folder: Path,
     *,
     content: bytes,
-    model: keras.Model,
+    size: int,
+    predict: golden.Predict,
     variant: Variant,
     view: str,
     measured: Measured,
@@ -94,7 +108,8 @@ def write(
     Args:
         folder: Folder to fill; made here.
         content: The ``.tflite`` file.
-        model: The inference model it was made from.
+        size: T, the side of its tile.
+        predict: Probabilities of the model it was made from, for the golden tiles.
         variant: The export variant.
         view: Label view that is folded in.
         measured: Accuracy and calibration.
@@ -105,30 +120,68 @@ def write(
         The spec that was written.
     """
     folder.mkdir(parents=True)
-    (folder / MODEL_FILE).write_bytes(content)
+    file = folder / MODEL_FILE
+    file.write_bytes(content)
     spec = ModelSpec(
         name="fer-edge EfficientNetB0",
         variant=variant.name,
         view=view,
-        tile_size=model.input_shape[1],
+        tile_size=size,
         crop=FER2013_CROP,
         calibration=measured.calibration,
         model_sha256=hashlib.sha256(content).hexdigest(),
     )
     (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
     (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
-    report = {
+    (folder / "MODEL_CARD.md").write_text(_card(spec, measured, parity), encoding="utf-8")
+    golden.write(folder / "golden", file, size, predict, variant.promise.tolerance)
+    for licence in _LICENCES:
+        shutil.copyfile(licence, folder / licence.name)
+    if checkpoint:
+        shutil.copyfile(checkpoint, folder / CHECKPOINT_FILE)
+    manifest = {
+        "variant": asdict(variant),
+        "tensors": tensors(file),
+        "preprocessing": PREPROCESSING.format(size=size, input=variant.promise.input_type),
         "split": measured.split,
         "accuracy": {view: asdict(value) for view, value in measured.accuracy.items()},
         "parity": parity.to_dict(),
-        "variant": dataclasses.asdict(variant),
     }
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (folder / "MODEL_CARD.md").write_text(_card(spec, measured, parity), encoding="utf-8")
-    golden.write(folder / "golden", model, variant)
-    if checkpoint:
-        shutil.copyfile(checkpoint, folder / CHECKPOINT_FILE)
+    update_manifest(folder, manifest)
     return spec
+
+
+def update_manifest(folder: Path, values: dict[str, Any]) -> None:
+    """Writes ``manifest.json`` anew, with more values and with every file's size and SHA-256."""
+    path = folder / MANIFEST_FILE
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    files = {
+        file.relative_to(folder).as_posix(): {
+            "bytes": file.stat().st_size,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file != path
+    }
+    write_json(path, {**before, **values, "files": files})
+
+
+def tensors(file: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Returns shape, type, scale and zero point of a file's inputs and outputs."""
+    runner = Interpreter(model_path=str(file)).get_signature_runner("serving_default")
+    ends = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
+    return {
+        end: {
+            name: {
+                "shape": [int(side) for side in tensor["shape"]],
+                "dtype": np.dtype(tensor["dtype"]).name,
+                "scale": float(tensor["quantization"][0]),
+                "zero_point": int(tensor["quantization"][1]),
+            }
+            for name, tensor in details.items()
+        }
+        for end, details in ends.items()
+    }
 
 
 def _card(spec: ModelSpec, measured: Measured, parity: Parity) -> str:

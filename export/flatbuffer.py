@@ -53,6 +53,14 @@ def with_integer_io(content: bytes) -> bytes:
     return _write(model)
 
 
+def outputs(content: bytes) -> list[str]:
+    """Returns the names of the outputs, in the order of the graph's own list."""
+    model = _read(content)
+    (signature,) = model.signatureDefs
+    by_index = {entry.tensorIndex: entry.name.decode() for entry in signature.outputs}
+    return [by_index[index] for index in model.subgraphs[0].outputs]
+
+
 def without_output(content: bytes, name: str) -> bytes:
     """Removes an output of the signature; what only it needs is left in the graph."""
     model = _read(content)
@@ -74,11 +82,8 @@ def with_metadata(content: bytes, *, name: str, description: str) -> bytes:
     Source: https://ai.google.dev/edge/litert/conversion/tensorflow/metadata
     """
     model = _read(content)
-    (signature,) = model.signatureDefs
-    by_index = {entry.tensorIndex: entry.name.decode() for entry in signature.outputs}
-    outputs = [by_index[index] for index in model.subgraphs[0].outputs]
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(_metadata(name, description, outputs), np.uint8)
+    buffer.data = np.frombuffer(_metadata(name, description, outputs(content)), np.uint8)
     model.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name, entry.buffer = b"TFLITE_METADATA", len(model.buffers) - 1
@@ -134,7 +139,7 @@ class _Byte(int):
     """A number that is stored in one byte, as enumerations are."""
 
 
-def _metadata(name: str, description: str, outputs: list[str]) -> bytes:
+def _metadata(name: str, description: str, names: list[str]) -> bytes:
     """Encodes a ``ModelMetadata`` table; the keys are the fields' numbers in its schema.
 
     Source: tensorflow/lite/schema metadata_schema.fbs, in tflite-support.
@@ -149,7 +154,7 @@ def _metadata(name: str, description: str, outputs: list[str]) -> bytes:
         5: {0: [255.0], 1: [0.0]},  # largest and smallest value
     }
     described: list[Any] = []
-    for output in outputs:
+    for output in names:
         tensor: dict[int, Any] = {0: output, 3: {0: _Byte(1), 1: {}}}  # FeatureProperties
         if output == "probabilities":
             tensor[6] = [labels]

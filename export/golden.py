@@ -1,18 +1,23 @@
 """Golden vectors: tiles with the answers they must get, for whoever ports the model."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from export.recipes import Variant
 from fer.faces import BlazeFaceDetector, square_crop
 from fer.image import load_image
+from fer.labels import LABELS
+from fer.runtime import TileClassifier
 from fer.spec import FER2013_CROP
 from fer.tile import make_tile
+
+GOLDEN_FILE = "golden.json"
+
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 PHOTO = Path(__file__).parents[1] / "examples" / "astronaut.png"
 """A public-domain portrait (NASA): no FER2013 image is ever shipped."""
@@ -67,19 +72,35 @@ def golden_tiles(size: int) -> dict[str, NDArray[np.uint8]]:
     }
 
 
-def write(folder: Path, model: keras.Model, variant: Variant) -> None:
-    """Writes ``golden/*.png`` and ``golden/golden.json`` with the Keras model's probabilities."""
-    tiles = golden_tiles(model.input_shape[1])
+def write(folder: Path, file: Path, size: int, predict: Predict, tolerance: float) -> None:
+    """Writes ``golden/*.png`` and ``golden/golden.json``.
+
+    Args:
+        folder: Folder to make.
+        file: The exported ``.tflite``, whose answers another runtime must repeat.
+        size: T, the side of its tile.
+        predict: From tiles (N, T, T, 3), float32, to the probabilities (N, 7) of the model it was
+            made from, which stand beside its own.
+        tolerance: Largest difference of a probability that a runtime is allowed.
+    """
+    tiles = golden_tiles(size)
     folder.mkdir(parents=True)
     for name, tile in tiles.items():
         Image.fromarray(tile).save(folder / f"{name}.png")
     stacked = np.stack(list(tiles.values())).astype(np.float32)
-    expected = model.predict(stacked, verbose=0)["probabilities"]
+    answers = {
+        "probabilities": TileClassifier(file).predict(stacked).probabilities,
+        "keras": predict(stacked),
+    }
     vectors = {
-        "tolerance": variant.max_difference,
-        "probabilities": {
-            name: [round(float(value), 6) for value in row]
-            for name, row in zip(tiles, expected, strict=True)
+        "labels": LABELS,
+        "tolerance": tolerance,
+        **{
+            whose: {
+                name: [round(float(value), 6) for value in row]
+                for name, row in zip(tiles, rows, strict=True)
+            }
+            for whose, rows in answers.items()
         },
     }
-    (folder / "golden.json").write_text(json.dumps(vectors, indent=2) + "\n", encoding="utf-8")
+    (folder / GOLDEN_FILE).write_text(json.dumps(vectors, indent=2) + "\n", encoding="utf-8")

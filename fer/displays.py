@@ -276,3 +276,40 @@ class AccuracySizeDisplay(Display):
         axes.margins(x=0.25)
         axes.set(xlabel="float32 file, MB", ylabel="accuracy (95% interval)")
         return figure
+
+
+@dataclass(frozen=True)
+class VariantsDisplay(Display):
+    """Accuracy of exported variants against their latency; the area of a point is the size.
+
+    Attributes:
+        names: Names of the variants.
+        megabytes: Size of each file.
+        milliseconds: Latency of each.
+        accuracies: Accuracy of each, in [0, 1].
+    """
+
+    names: Sequence[str]
+    megabytes: Sequence[float]
+    milliseconds: Sequence[float]
+    accuracies: Sequence[float]
+
+    def draw(self) -> Figure:
+        """Returns a new figure."""
+        figure = _figure(8, 5)
+        axes = figure.add_subplot()
+        axes.scatter(
+            self.milliseconds,
+            self.accuracies,
+            s=20 * np.array(self.megabytes),
+            color="#0072B2",
+            alpha=0.5,
+        )
+        for name, place in zip(
+            self.names, zip(self.milliseconds, self.accuracies, strict=True), strict=True
+        ):
+            axes.annotate(name, place, xytext=(6, 4), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.margins(x=0.25, y=0.15)
+        axes.set(xlabel="p50 latency, one thread, ms (area: size of the file)", ylabel="accuracy")
+        return figure

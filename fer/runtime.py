@@ -131,7 +131,7 @@ def _stored(values: NDArray[np.float32], tensor: dict[str, Any]) -> NDArray[Any]
     scale, zero = tensor["quantization"]
     limits = np.iinfo(tensor["dtype"])
     stored = np.clip(np.rint(values / scale) + zero, limits.min, limits.max)
-    return stored.astype(tensor["dtype"])
+    return np.asarray(stored, tensor["dtype"])
 
 
 def _real(stored: NDArray[Any], tensor: dict[str, Any]) -> NDArray[np.float32]:

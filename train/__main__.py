@@ -14,6 +14,7 @@ from typing import Any
 from fer._stderr import silent_stderr
 
 with silent_stderr():
+    from fer._files import write_json
     from fer.nn import dataset
     from fer.nn import model as models
     from fer.nn.dataset import thinned
@@ -26,7 +27,6 @@ with silent_stderr():
         new_parser,
         run,
         training_images,
-        write_json,
     )
     from train.recipes import RECIPES
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fer._files import replacing
+from fer._files import replacing, write_json
 from fer._stderr import silent_stderr
 from fer.metrics import Accuracy
 
@@ -28,7 +28,6 @@ with silent_stderr():
         run,
         start_of,
         training_images,
-        write_json,
     )
     from train.recipes import CPU
 

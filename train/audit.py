@@ -5,8 +5,9 @@ from pathlib import Path
 from fer._stderr import silent_stderr
 
 with silent_stderr():
+    from fer._files import write_json
     from fer.nn import dataset, leaks
-    from train.command import add_data_options, new_parser, run, write_json
+    from train.command import add_data_options, new_parser, run
 
 EPILOG = """example:
   python -m train.audit --data fer2013.zip --json audit.json

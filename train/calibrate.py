@@ -20,9 +20,10 @@ from fer.metrics import (
 from fer.spec import VIEWS, Calibration
 
 with silent_stderr():
+    from fer._files import write_json
     from fer.nn import dataset
     from fer.nn import model as models
-    from train.command import add_data_options, add_report_options, new_parser, run, write_json
+    from train.command import add_data_options, add_report_options, new_parser, run
     from train.predict import logits_of, view_logits
 
 EPILOG = """examples:

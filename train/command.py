@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from fer._conflict import conflicting_install
-from fer._files import replacing
+from fer._files import write_json
 from fer.nn import leaks
 from fer.nn.dataset import DatasetError, Fer2013
 from fer.nn.fit import TrainingError
@@ -155,10 +155,3 @@ def _leave(code: int, message: str) -> None:
     line = " ".join(message.split())
     print(f"error: {line}", file=sys.stderr)
     sys.exit(code)
-
-
-def write_json(path: Path, values: object) -> None:
-    """Writes indented JSON under a temporary name and renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ with silent_stderr():
     from ai_edge_litert.interpreter import Interpreter
     from numpy.typing import NDArray
 
-    from fer._files import replacing
+    from fer._files import replacing, write_json
     from fer.displays import AccuracySizeDisplay
     from fer.metrics import Accuracy
     from fer.nn import dataset, networks
@@ -40,7 +40,6 @@ with silent_stderr():
         run,
         start_of,
         training_images,
-        write_json,
     )
     from train.predict import logits_of
     from train.recipes import CPU

@@ -7,8 +7,9 @@ from fer._stderr import silent_stderr
 from fer.spec import VIEWS
 
 with silent_stderr():
+    from fer._files import write_json
     from fer.nn import dataset
-    from train.command import add_report_options, new_parser, run, write_json
+    from train.command import add_report_options, new_parser, run
     from train.photos import score_photos
     from train.scores import score_tiles
 

@@ -14,9 +14,10 @@ from fer.metrics import Accuracy
 from fer.spec import VIEWS
 
 with silent_stderr():
+    from fer._files import write_json
     from fer.nn import dataset
     from fer.nn.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-    from train.command import add_data_options, add_report_options, new_parser, run, write_json
+    from train.command import add_data_options, add_report_options, new_parser, run
     from train.predict import open_model
 
 EPILOG = """examples:

@@ -5,17 +5,26 @@ import io
 import tempfile
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from fer._stderr import silent_stderr
 
 
-def convert(model: keras.Model, *, float16: bool = False) -> bytes:
+def convert(
+    model: keras.Model,
+    *,
+    float16: bool = False,
+    representative: NDArray[np.float32] | None = None,
+) -> bytes:
     """Converts a model of one input.
 
     Args:
         model: A model, such as `fer.nn.model.inference_model` gives.
         float16: Whether to store the weights in half precision.
+        representative: Inputs like those to come, shape (N, ...), float32, for full int8 with
+            float input and outputs; None for none.
 
     Returns:
         The ``.tflite`` file: batch 1, input ``image``, outputs named as the model's, built-in
@@ -40,4 +49,8 @@ def convert(model: keras.Model, *, float16: bool = False) -> bytes:
         if float16:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
+        if representative is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.representative_dataset = lambda: ([part[None]] for part in representative)
         return bytes(converter.convert())

@@ -63,8 +63,8 @@ class Fer2013:
         """Returns the number of images."""
         return len(self.labels)
 
-    def take(self, keep: NDArray[np.bool_]) -> "Fer2013":
-        """Returns the images for which ``keep``, of shape (N,), is true."""
+    def take(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Fer2013":
+        """Returns the images for which ``keep``, of shape (N,), is true, or those it numbers."""
         fields = (field.name for field in dataclasses.fields(self))
         return Fer2013(**{name: getattr(self, name)[keep] for name in fields})
 
@@ -103,6 +103,16 @@ def thinned(dataset: Fer2013, count: int) -> Fer2013:
         if len(where):
             keep[where[np.linspace(0, len(where) - 1, min(share, len(where))).astype(int)]] = True
     return dataset.take(keep)
+
+
+def balanced(dataset: Fer2013, per_class: int, seed: int = 0) -> Fer2013:
+    """Returns at most ``per_class`` random images of each class, in random order."""
+    rng = np.random.default_rng(seed)
+    chosen = [
+        rng.permutation(np.flatnonzero(dataset.labels == label))[:per_class]
+        for label in range(len(LABELS))
+    ]
+    return dataset.take(rng.permutation(np.concatenate(chosen)))
 
 
 def load(data: Path, *, votes: Path | None = None, cache: Path | None = None) -> Fer2013:
