@@ -76,8 +76,8 @@ def test_the_bundle_says_what_it_is(spec):
     assert spec.view == "blend"
     assert (DEFAULT_BUNDLE / "labels.txt").read_text().split() == list(LABELS)
     card = (DEFAULT_BUNDLE / "MODEL_CARD.md").read_text()
-    report = json.loads((DEFAULT_BUNDLE / "report.json").read_text())
-    for view, accuracy in report["accuracy"].items():
+    manifest = json.loads((DEFAULT_BUNDLE / "manifest.json").read_text())
+    for view, accuracy in manifest["accuracy"].items():
         assert f"| {view} | {accuracy['value']:.2%} |" in card
     assert "not a felt emotion" in card
 

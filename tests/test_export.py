@@ -1,0 +1,382 @@
+"""Export: what each variant promises, the gate that holds it to that, bundles that can be checked."""
+
+import dataclasses
+import io
+import json
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from export import bundle, flatbuffer, parity, verify
+from export.golden import golden_tiles
+from export.recipes import VARIANTS, Converted, PostTraining, Retrained
+from fer.labels import LABELS
+from fer.metrics import softmax
+from fer.recognizer import DEFAULT_BUNDLE
+from fer.runtime import MODEL_FILE, TileClassifier
+
+STATIC = "full_int8", "full_int8_float_io", "mixed_int8", "int16x8"
+
+
+def test_the_table_has_what_the_readme_lists_and_bounds_that_can_fail():
+    methods = {type(variant.method) for variant in VARIANTS.values()}
+    assert methods == {Converted, PostTraining, Retrained}
+    for name, variant in VARIANTS.items():
+        promise = variant.promise
+        assert name == variant.name
+        assert 0 < promise.megabytes[0] < promise.megabytes[1] < 17
+        assert promise.max_difference <= 1
+        assert 0.5 <= promise.min_agreement <= 1
+    assert [name for name, variant in VARIANTS.items() if not variant.published] == [
+        "converter_int8"
+    ]
+
+
+def shipped():
+    return (DEFAULT_BUNDLE / MODEL_FILE).read_bytes()
+
+
+def field(table, number):
+    """Position of a table's field, or 0."""
+    offset = table.Offset(4 + 2 * number)
+    return table.Pos + offset if offset else 0
+
+
+def string(table, number):
+    return table.String(field(table, number)).decode()
+
+
+def tables(table, number):
+    """Tables of a vector."""
+    vector = table.Vector(field(table, number) - table.Pos)
+    count = table.VectorLen(field(table, number) - table.Pos)
+    return [
+        flatbuffers.table.Table(table.Bytes, table.Indirect(vector + 4 * index))
+        for index in range(count)
+    ]
+
+
+def floats(table, number):
+    start = table.Vector(field(table, number) - table.Pos)
+    count = table.VectorLen(field(table, number) - table.Pos)
+    return np.frombuffer(table.Bytes, "<f4", count, start).tolist()
+
+
+def union(table, number):
+    """The number of a union's kind, and its table."""
+    kind = table.Bytes[field(table, number)]
+    place = field(table, number + 1)
+    return kind, flatbuffers.table.Table(table.Bytes, table.Indirect(place))
+
+
+def test_metadata_reads_back_and_changes_no_answer(tmp_path):
+    plain = shipped()
+    content = flatbuffer.with_metadata(plain, name="a name", description="what it does")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.read("labels.txt").decode().split() == list(LABELS)
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"][-1:]
+    data = bytes(model.buffers[entry.buffer].data)
+    assert data[4:8] == b"M001"
+    root = flatbuffers.table.Table(data, int.from_bytes(data[:4], "little"))
+    assert string(root, 0) == "a name"
+    assert string(root, 1) == "what it does"
+    (graph,) = tables(root, 3)
+    (image,) = tables(graph, 2)
+    kind, normalization = union(tables(image, 4)[0], 0)
+    assert kind == 1
+    assert (floats(normalization, 0), floats(normalization, 1)) == ([0.0], [1.0])
+    outputs = tables(graph, 3)
+    assert [string(output, 0) for output in outputs] == flatbuffer.outputs(content)
+    labelled = outputs[flatbuffer.outputs(content).index("probabilities")]
+    (labels,) = tables(labelled, 6)
+    assert string(labels, 0) == "labels.txt"
+    assert labels.Bytes[field(labels, 2)] == 2
+
+    file = tmp_path / MODEL_FILE
+    file.write_bytes(content)
+    tiles = np.stack([*golden_tiles(TileClassifier(file).tile_size).values()][:3])
+    answers = [
+        TileClassifier(path).predict(tiles.astype(np.float32)).probabilities
+        for path in (file, DEFAULT_BUNDLE / MODEL_FILE)
+    ]
+    assert np.array_equal(*answers)
+
+
+def test_a_file_without_its_evidence_gives_the_same_probabilities(tmp_path):
+    file = tmp_path / MODEL_FILE
+    file.write_bytes(flatbuffer.without_output(shipped(), "evidence"))
+    whole, less = (TileClassifier(path) for path in (DEFAULT_BUNDLE / MODEL_FILE, file))
+    tiles = np.full((1, whole.tile_size, whole.tile_size, 3), 99, np.float32)
+    assert np.array_equal(whole.predict(tiles).probabilities, less.predict(tiles).probabilities)
+    assert less.predict(tiles).evidence.shape == (1, 0, 0, 7)
+
+
+def test_constants_are_counted_by_type():
+    counts = flatbuffer.constants(shipped())
+    assert counts["float16"] > 0.95 * counts.total()
+    assert 3.9e6 < counts.total() < 4.2e6
+
+
+@pytest.fixture
+def copied(tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(DEFAULT_BUNDLE, folder)
+    return folder
+
+
+def check_bundle(folder, monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["verify", str(folder), *arguments])
+    code = verify._main()
+    return code, *capsys.readouterr()
+
+
+def test_the_shipped_bundle_keeps_its_word(monkeypatch, capsys):
+    code, out, err = check_bundle(DEFAULT_BUNDLE, monkeypatch, capsys)
+    assert (code, err) == (0, "")
+    assert "20 of 20 golden tiles within" in out
+    code, out, _ = check_bundle(DEFAULT_BUNDLE, monkeypatch, capsys, "--json")
+    assert json.loads(out)["faults"] == []
+
+
+def test_a_changed_answer_a_changed_tile_and_a_missing_file_are_found(copied, monkeypatch, capsys):
+    path = copied / "golden" / "golden.json"
+    golden = json.loads(path.read_text())
+    golden["probabilities"]["face"] = golden["probabilities"]["face"][::-1]
+    path.write_text(json.dumps(golden))
+    code, out, err = check_bundle(copied, monkeypatch, capsys)
+    assert code == 1
+    assert "19 of 20 golden tiles" in out
+    assert "error: golden/golden.json is missing or was changed" in err
+    assert "error: face: a probability differs by" in err
+
+    (copied / "golden" / "face.png").unlink()
+    (copied / "LICENSE").write_text("mine now")
+    code, _, err = check_bundle(copied, monkeypatch, capsys)
+    assert code == 1
+    assert "golden/face.png is missing" in err
+    assert "LICENSE is missing or was changed" in err
+
+
+def test_another_model_in_the_bundle_is_refused(copied, monkeypatch, capsys):
+    (copied / MODEL_FILE).write_bytes(flatbuffer.without_output(shipped(), "evidence"))
+    code, _, err = check_bundle(copied, monkeypatch, capsys)
+    assert code == 2
+    assert "does not belong to its spec.json" in err
+
+
+@pytest.mark.parametrize("missing", ["manifest.json", "golden/golden.json"])
+def test_a_folder_that_is_no_bundle_is_refused(copied, monkeypatch, capsys, missing):
+    (copied / missing).unlink()
+    code, _, err = check_bundle(copied, monkeypatch, capsys)
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.startswith("error: BUNDLE must be a bundle of python -m export")
+
+
+@pytest.fixture(scope="module")
+def inference():
+    """The shipped checkpoint's inference model."""
+    from fer.nn import model as models
+
+    checkpoint = models.load_checkpoint(DEFAULT_BUNDLE / "model.keras")
+    return models.inference_model(checkpoint, "blend")
+
+
+@pytest.fixture(scope="module")
+def reference(inference):
+    """The golden tiles, with the labels that the Keras model gives them."""
+    tiles = np.stack([*golden_tiles(inference.input_shape[1]).values()]).astype(np.float32)
+    probabilities = inference.predict(tiles, verbose=0)["probabilities"]
+    return parity.Reference(tiles, probabilities.argmax(axis=1), probabilities)
+
+
+@pytest.fixture(scope="module")
+def float32(inference):
+    from fer.nn.convert import convert
+
+    return convert(inference)
+
+
+def quantized(name, float32, reference):
+    from export.quantize import quantize
+
+    variant = VARIANTS[name]
+    content = quantize(float32, variant.method, variant.promise, reference.tiles)
+    if variant.promise.input_type == "uint8":
+        content = flatbuffer.without_output(flatbuffer.with_integer_io(content), "evidence")
+    return content
+
+
+def any_answer(name):
+    """A variant held to its types, operators and size alone: drawings are no faces."""
+    variant = VARIANTS[name]
+    promise = dataclasses.replace(
+        variant.promise, max_difference=1, mean_difference=1, min_agreement=0, max_drop=100
+    )
+    return dataclasses.replace(variant, promise=promise)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["weight_only_int8", "dynamic_int8", *STATIC])
+def test_a_quantized_file_is_what_its_variant_promises(name, float32, reference, tmp_path):
+    file = tmp_path / MODEL_FILE
+    file.write_bytes(quantized(name, float32, reference))
+    result = parity.check(file, reference, any_answer(name))
+    assert result.bytes < 5.5e6
+    # Every other variant promises something that this file is not.
+    for other in ("float32", "weight_only_int8", "full_int8", "full_int8_float_io", "mixed_int8"):
+        if other != name and {other, name} != {"weight_only_int8", "dynamic_int8"}:
+            if name == "int16x8" and other == "full_int8_float_io":
+                continue  # the same but for the width of the activations
+            with pytest.raises(parity.ParityError, match="than promised|of the constants|is uint8"):
+                parity.check(file, reference, any_answer(other))
+    manifest = bundle.tensors(file)
+    image = manifest["inputs"]["image"]
+    assert image["dtype"] == VARIANTS[name].promise.input_type
+    if image["dtype"] == "uint8":
+        assert (image["scale"], image["zero_point"]) == (1.0, 0)
+
+
+def broken(file, reference, variant, match):
+    with pytest.raises(parity.ParityError, match=match):
+        parity.check(file, reference, VARIANTS[variant])
+
+
+@pytest.mark.slow
+def test_the_gate_lets_the_right_file_through_and_no_other(float32, reference, tmp_path):
+    file = tmp_path / MODEL_FILE
+    file.write_bytes(float32)
+    result = parity.check(file, reference, VARIANTS["float32"])
+    assert result.max_difference <= 1e-4
+    assert result.drop == 0
+    assert result.operators["CONV_2D float32"] > 60
+
+    order = [1, 2, 3, 4, 5, 6, 0]
+    swapped = dataclasses.replace(reference, probabilities=reference.probabilities[:, order])
+    broken(file, swapped, "float32", "label agreement")
+    wrong = dataclasses.replace(reference, probabilities=softmax(3 * reference.probabilities))
+    broken(file, wrong, "float32", "largest probability difference")
+    nothing = dataclasses.replace(
+        reference, probabilities=np.full_like(reference.probabilities, np.nan)
+    )
+    broken(file, nothing, "float32", "mean probability difference nan")
+    lucky = dataclasses.replace(reference, labels=(reference.labels + 1) % 7)
+    worse = dataclasses.replace(lucky, probabilities=np.eye(7, dtype=np.float32)[lucky.labels])
+    broken(file, worse, "float32", "accuracy drop 100.00 points")
+
+    file.write_bytes(float32[: len(float32) // 2])
+    broken(file, reference, "float32", "cannot run")
+    spoiled = bytearray(float32)
+    spoiled[len(float32) // 2 : len(float32) // 2 + 400_000] = bytes(400_000)
+    file.write_bytes(spoiled)
+    broken(file, reference, "float32", "probability difference|cannot run")
+    file.write_bytes(flatbuffer.without_output(float32, "evidence"))
+    broken(file, reference, "float32", "the evidence map is missing")
+
+
+@pytest.mark.slow
+def test_the_gate_refuses_a_file_that_is_quantized_in_half(float32, reference, tmp_path):
+    from export.quantize import quantize
+
+    half = dataclasses.replace(VARIANTS["full_int8_float_io"].promise, float_layers="block[4567]")
+    method = VARIANTS["full_int8_float_io"].method
+    file = tmp_path / MODEL_FILE
+    file.write_bytes(quantize(float32, method, half, reference.tiles))
+    broken(file, reference, "full_int8_float_io", "computes otherwise than promised")
+    broken(file, reference, "full_int8_float_io", "of the constants are int8")
+
+
+@pytest.mark.slow
+def test_the_gate_refuses_weights_left_outside_the_file(reference, tmp_path):
+    import tensorflow as tf
+
+    side = reference.tiles.shape[1]
+    weight = tf.Variable(tf.ones((1,)))
+    module = tf.Module()
+    function = tf.function(
+        lambda image: {
+            "probabilities": tf.nn.softmax(tf.zeros((1, 7)) + weight),
+            "evidence": tf.zeros((1, 2, 2, 7)) + image[:, :1, :1, :1],
+        },
+        input_signature=[tf.TensorSpec((1, side, side, 3), tf.float32, name="image")],
+    )
+    module.function = function
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], module
+    )
+    file = tmp_path / MODEL_FILE
+    file.write_bytes(converter.convert())
+    broken(file, reference, "float32", "weights are not frozen|cannot run")
+
+
+@pytest.mark.slow
+def test_the_command_writes_nothing_when_the_gate_is_shut(float32, tmp_path, monkeypatch, capsys):
+    import export.__main__ as command
+    from tests.synthetic import drawn, rows, write_csv
+    from train.command import run as run_command
+
+    def shut(*_):
+        raise parity.ParityError("weight_only_int8: label agreement 50% (at least 97%)")
+
+    def built(job, name):
+        (job.folder / f"{name}.tflite").write_bytes(float32)
+        return job.folder / f"{name}.tflite"
+
+    data = write_csv(tmp_path / "fer2013.csv", rows(drawn({"Training": 2, "PublicTest": 3})))
+    monkeypatch.setenv("FER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(command, "_build", built)
+    monkeypatch.setattr(command.parity, "check", shut)
+    out = tmp_path / "out"
+    options = ["--model", DEFAULT_BUNDLE / "model.keras", "--data", data, "--out", out,
+               "--variants", "weight_only_int8"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["export", *map(str, options)])
+    with pytest.raises(SystemExit) as stopped:
+        run_command(command._main)
+    assert stopped.value.code == 1
+    assert "not written: weight_only_int8: label agreement 50%" in capsys.readouterr().out
+    assert [path.name for path in out.iterdir()] == ["export.json"]
+
+
+@pytest.mark.slow
+def test_a_variant_that_cannot_be_built_says_why(tmp_path):
+    from export.__main__ import _build
+    from export.build import Job
+
+    job = Job(tmp_path, Path("no.keras"), "blend", 1.0)
+    job.write(np.zeros((1, 48, 48, 3), np.uint8), np.zeros((1, 48, 48, 3), np.uint8),
+              np.zeros((1, 7), np.float32))  # fmt: skip
+    with pytest.raises(parity.ParityError, match=r"cannot be built: .*no\.keras"):
+        _build(job, "float32")
+
+
+@pytest.mark.slow
+def test_a_quantization_aware_twin_starts_equal_and_ends_in_integers(inference, tmp_path):
+    """In a process of its own, as tfmot changes what tf.keras means."""
+    import subprocess
+
+    from export.build import Job
+
+    side = inference.input_shape[1]
+    tiles = np.stack([*golden_tiles(side).values()])
+    targets = inference.predict(tiles.astype(np.float32), verbose=0)["probabilities"]
+    job = Job(tmp_path, DEFAULT_BUNDLE / "model.keras", "blend", 1.0)
+    job.write(tiles, tiles, targets)
+    code = (
+        "import dataclasses, sys; from pathlib import Path; from export import build;"
+        "from export.recipes import VARIANTS; job = build.Job.read(Path(sys.argv[1]));"
+        "v = VARIANTS['qat_int8']; m = dataclasses.replace(v.method, steps=1);"
+        "content = build.build(job, dataclasses.replace(v, method=m));"
+        "(job.folder / 'qat.tflite').write_bytes(content)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=True, cwd=Path(__file__).parents[1]
+    )
+    reference = parity.Reference(tiles.astype(np.float32), targets.argmax(axis=1), targets)
+    parity.check(tmp_path / "qat.tflite", reference, any_answer("qat_int8"))
