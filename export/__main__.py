@@ -97,6 +97,7 @@ def _main() -> None:
             raise ValueError(f"{options.out / variant.name} exists already: add --overwrite")
     checkpoint = models.load_checkpoint(options.model)
     models.fold_head(checkpoint, options.view)  # refuses a view that nothing was learned for
+    models.require_efficientnet(checkpoint.get_layer("backbone"), f"model {options.model}")
     data = dataset.load(options.data)
     held = data.split(SPLIT)
     training, _ = training_images(data, [])

@@ -1,4 +1,4 @@
-"""Export: what each variant promises, the gate that holds it to that, bundles that can be checked."""
+"""Export: what variants promise, the gate that holds them to it, bundles that can be checked."""
 
 import dataclasses
 import io
@@ -118,9 +118,39 @@ def test_a_file_without_its_evidence_gives_the_same_probabilities(tmp_path):
     assert less.predict(tiles).evidence.shape == (1, 0, 0, 7)
 
 
+@pytest.mark.slow
+def test_a_model_with_other_classes_or_another_extractor_is_refused(tmp_path, monkeypatch, capsys):
+    import keras
+
+    import export.__main__ as command
+    from fer.nn import model as models
+    from train.command import run as run_command
+
+    image = keras.Input((48, 48, 3), name="image")
+    luminance = keras.layers.Conv2D(3, 1, use_bias=False, name="luminance")(image)
+    inside = keras.Input((None, None, 3))
+    small = keras.Model(inside, keras.layers.Conv2D(8, 3, 16)(inside), name="backbone")
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(small(luminance))
+    for classes, says in ((5, "must have the classes"), (7, "must be an EfficientNetB0")):
+        heads = {
+            head: keras.layers.Dense(classes, name=head, kernel_initializer="ones")(pooled)
+            for head in models.HEADS
+        }
+        path = tmp_path / f"{classes}.keras"
+        models.save(keras.Model(image, heads), path)
+        options = ["--model", path, "--data", tmp_path / "none.csv", "--out", tmp_path / "out"]
+        monkeypatch.setattr(sys, "argv", ["export", *map(str, options)])
+        with pytest.raises(SystemExit) as stopped:
+            run_command(command._main)
+        assert stopped.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert says in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_constants_are_counted_by_type():
     counts = flatbuffer.constants(shipped())
-    assert counts["float16"] > 0.95 * counts.total()
+    assert counts["int8"] > 0.95 * counts.total()
     assert 3.9e6 < counts.total() < 4.2e6
 
 

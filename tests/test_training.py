@@ -128,7 +128,8 @@ def exported(killed_and_resumed, tmp_path_factory, data, cache):
     out, _, _ = killed_and_resumed
     folder = tmp_path_factory.mktemp("exported")
     run("export", "--model", out / "best.keras", "--data", data, "--view", "fer2013",
-        "--variants", "float32,float16", "--with-checkpoint", "--out", folder, FER_CACHE_DIR=cache)  # fmt: skip
+        "--variants", "float32,float16", "--with-checkpoint", "--out", folder,
+        FER_CACHE_DIR=cache)  # fmt: skip
     return folder
 
 

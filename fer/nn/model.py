@@ -63,12 +63,21 @@ def build(size: int, *, init: str, dropout: float) -> keras.Model:
             heads = {head: start.get_layer(head).get_weights() for head in HEADS}
         else:
             backbone = start
+    require_efficientnet(backbone, f"init {init}")
+    return assemble(size, backbone, dropout=dropout, heads=heads)
+
+
+def require_efficientnet(backbone: keras.Model, name: str) -> None:
+    """Checks that a feature extractor can be an EfficientNetB0 for tiles of any size.
+
+    Raises:
+        ModelError: If not; ``name`` says whose it is.
+    """
     if len(backbone.outputs) != 1 or backbone.output.shape[1:] != (None, None, 1280):
         raise ModelError(
-            f"init must be an EfficientNetB0 without its top (features of 1280 channels, any "
-            f"input size) or a checkpoint of ours, received {init}"
+            f"{name} must be an EfficientNetB0 without its top (features of 1280 channels, any "
+            "input size) or a checkpoint of ours with it"
         )
-    return assemble(size, backbone, dropout=dropout, heads=heads)
 
 
 def resized(model: keras.Model, size: int) -> keras.Model:
@@ -218,7 +227,7 @@ def fold_head(
 
     Raises:
         ValueError: If the view is unknown, or nothing was learned for it, or the network has
-            hidden layers before its heads.
+            hidden layers before its heads or other classes.
     """
     if view not in VIEWS:
         raise ValueError(f"view must be one of {list(VIEWS)}, received {view!r}")
@@ -230,6 +239,8 @@ def fold_head(
             "use --view fer2013"
         )
     shares = VIEW_WEIGHTS[view]
+    if (classes := len(layers[0][1])) != len(LABELS):
+        raise ModelError(f"model must have the classes {list(LABELS)}, received {classes} others")
     kernel, bias = (
         np.average(np.stack(part), axis=0, weights=shares) / temperature
         for part in zip(*layers, strict=True)
