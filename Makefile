@@ -1,8 +1,9 @@
 # One command for each thing to do here; `make` alone lists them.
 #
-# Two environments: .venv holds what the app needs and proves that it runs without
-# TensorFlow, .venv-dev holds everything. Each is installed once, and again when a
-# requirements file it was made from changes. To change Python: `make clean` first.
+# Three environments: .venv holds what the app needs and proves that it runs without
+# TensorFlow, .venv-dev holds everything, and .venv-mediapipe the one package that goes with no
+# other, for one test. Each is installed once, and again when a requirements file it was made from
+# changes. To change Python: `make clean` first.
 
 PYTHON ?= python3
 RECIPE ?= cpu
@@ -11,6 +12,7 @@ ARGS ?=
 
 DEMO := .venv
 DEV := .venv-dev
+MEDIAPIPE := .venv-mediapipe
 DEV_REQUIREMENTS := requirements-dev.txt requirements-train.txt requirements-tensorflow.txt \
     requirements.txt
 
@@ -25,7 +27,7 @@ help: ## List the commands
 demo: $(DEMO)/installed ## Start the demo on http://127.0.0.1:7860
 	@$(DEMO)/bin/python app.py
 
-test: $(DEV)/installed ## Run every test [ARGS="-x -k tile"]
+test: $(DEV)/installed $(MEDIAPIPE)/installed ## Run every test [ARGS="-x -k tile"]
 	@$(DEV)/bin/python -m pytest $(ARGS)
 
 test-fast: $(DEV)/installed ## Run the fast tests only [ARGS="-x -k tile"]
@@ -70,3 +72,6 @@ $(DEMO)/installed: requirements.txt
 
 $(DEV)/installed: $(DEV_REQUIREMENTS)
 	$(call install,$(DEV),requirements-dev.txt)
+
+$(MEDIAPIPE)/installed: requirements-mediapipe.txt
+	$(call install,$(MEDIAPIPE),requirements-mediapipe.txt)

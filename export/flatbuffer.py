@@ -15,6 +15,8 @@ from fer.labels import LABELS
 
 LABELS_FILE = "labels.txt"
 
+_METADATA_NAME = b"TFLITE_METADATA"
+
 _FILE_IDENTIFIER = b"TFL3"
 
 
@@ -73,7 +75,7 @@ def without_output(content: bytes, name: str) -> bytes:
 
 
 def with_metadata(content: bytes, *, name: str, description: str) -> bytes:
-    """Adds what MediaPipe Tasks' ``ImageClassifier`` reads: normalisation and labels.
+    """Writes what MediaPipe Tasks' ``ImageClassifier`` reads: normalisation and labels.
 
     The normalisation is mean 0 and deviation 1, as the graph normalises by itself; the labels are
     a file in a ZIP archive behind the model. A model with an evidence map, which is no vector of
@@ -82,12 +84,14 @@ def with_metadata(content: bytes, *, name: str, description: str) -> bytes:
     Source: https://ai.google.dev/edge/litert/conversion/tensorflow/metadata
     """
     model = _read(content)
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(_metadata(name, description, outputs(content)), np.uint8)
-    model.buffers.append(buffer)
-    entry = schema.MetadataT()
-    entry.name, entry.buffer = b"TFLITE_METADATA", len(model.buffers) - 1
-    model.metadata = [*(model.metadata or []), entry]
+    entries = [entry for entry in model.metadata or [] if entry.name == _METADATA_NAME]
+    if not entries:
+        entries = [schema.MetadataT()]
+        entries[0].name, entries[0].buffer = _METADATA_NAME, len(model.buffers)
+        model.buffers.append(schema.BufferT())
+        model.metadata = [*(model.metadata or []), *entries]
+    encoded = _metadata(name, description, outputs(content))
+    model.buffers[entries[0].buffer].data = np.frombuffer(encoded, np.uint8)
     file = io.BytesIO(_write(model))
     with zipfile.ZipFile(file, "a") as archive:
         # ZipInfo has a fixed date: the same model gives the same bytes.

@@ -157,12 +157,12 @@ def _graph_faults(exported: Path, promise: Promise) -> Iterator[str]:
     if flex := {name for name in names if name.startswith("Flex") or name == "CUSTOM"}:
         yield f"needs operators outside LiteRT's own ({', '.join(sorted(flex))})"
     stray = Counter(
-        f"{operator['op_name']} in {'float' if is_float else 'integers'}"
+        f"{operator['op_name']} in {found}"
         for operator in operators
         if operator["op_name"] not in _MOVING
         for output in operator["outputs"]
-        if (is_float := tensors[output]["dtype"] == np.float32)
-        is not bool(re.search(promise.float_layers, tensors[output]["name"]))
+        if (found := np.dtype(tensors[output]["dtype"]).name)
+        != _promised_type(tensors[output]["name"], promise)
     )
     if stray:
         yield f"computes otherwise than promised ({_listed(stray)})"
@@ -177,6 +177,10 @@ def _graph_faults(exported: Path, promise: Promise) -> Iterator[str]:
     if not low <= (size := exported.stat().st_size / 1e6) <= high:
         yield f"{size:.2f} MB (from {low:g} to {high:g})"
     yield from _boundary_faults(interpreter, promise)
+
+
+def _promised_type(layer: str, promise: Promise) -> str:
+    return "float32" if re.search(promise.float_layers, layer) else promise.activations
 
 
 def _boundary_faults(interpreter: Interpreter, promise: Promise) -> Iterator[str]:

@@ -24,6 +24,7 @@ class Promise:
         mean_difference: Largest mean difference of the probabilities.
         min_agreement: Smallest share of tiles with the same top label, in [0, 1].
         max_drop: Largest loss of accuracy, in percentage points.
+        activations: What the other layers compute in.
         tolerance: How far another runtime's probabilities may be from the file's own on the
             golden tiles.
     """
@@ -38,6 +39,7 @@ class Promise:
     mean_difference: float
     min_agreement: float
     max_drop: float
+    activations: str = "int8"
     tolerance: float = 1e-3
 
 
@@ -216,6 +218,7 @@ VARIANTS: dict[str, Variant] = {
                 mean_difference=0.03,
                 min_agreement=0.93,
                 max_drop=0.5,
+                activations="int16",
                 tolerance=_INTEGER_TOLERANCE,
             ),
         ),
