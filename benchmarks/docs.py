@@ -1,19 +1,24 @@
 """Puts the measured figures into the documents: ``python -m benchmarks.docs``.
 
 No figure there is typed by hand: each comes from a JSON file that a command of this project wrote
-(``run.json`` is the ``metrics.json`` of the shipped model's run).
+(``run-*.json`` are the ``metrics.json`` of the shipped model's runs).
 A section of a document is what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 """
 
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "training.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "docs" / "training.md",
+    ROOT / "docs" / "export.md",
+)
 
 
 def _read(path: Path) -> Any:
@@ -76,8 +81,8 @@ def _speed(report: dict[str, Any]) -> str:
     )
 
 
-def _history() -> str:
-    rows = _read(RESULTS / "run.json")["epochs"]
+def _history(run: str) -> str:
+    rows = _read(RESULTS / f"run-{run}.json")["epochs"]
     lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
     return "\n".join([*lines, *(f"| {' | '.join(row.values())} |" for row in rows)])
 
@@ -118,9 +123,48 @@ def _robustness() -> str:
     return "\n".join(lines)
 
 
+def _table(name: str) -> str:
+    """Returns a table that a command wrote as Markdown."""
+    return (RESULTS / f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+def _probe() -> str:
+    lines = [
+        "| extractor | tile | training accuracy | PublicTest accuracy (95% interval) |",
+        "|---|---|---|---|",
+    ]
+    for path in sorted(RESULTS.glob("probe-*.json")):
+        report = _read(path)
+        seen, unseen = report["training_accuracy"], report["public_test_accuracy"]
+        name = path.stem.removeprefix("probe-").replace("-", " ")
+        lines.append(
+            f"| {name} | {report['tile_size']} | {seen['value']:.1%} | {unseen['value']:.1%} "
+            f"({100 * unseen['low']:.1f} to {100 * unseen['high']:.1f}) |"
+        )
+    return "\n".join(lines)
+
+
+def _app_variant() -> str:
+    spec = _read(ROOT / "fer" / "assets" / "model" / "spec.json")
+    rows = _read(RESULTS / "variants.json")["variants"]
+    row, reference = rows[spec["variant"]], rows["float32"]
+    faster = reference["latency_ms"]["1"]["p50"] / row["latency_ms"]["1"]["p50"]
+    return (
+        f"The app ships `{spec['variant']}`: {row['bytes'] / 1e6:.1f} MB, {faster:.1f} times as "
+        f"fast as float32 on one thread, accuracy {row['drop']:+.2f} points lower."
+    )
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "results": _results,
-    "history": _history,
+    "history_cpu": partial(_history, "cpu"),
+    "history_paper": partial(_history, "paper"),
+    "history_refine": partial(_history, "refine"),
+    "ablation": partial(_table, "ablation"),
+    "comparison": partial(_table, "compare"),
+    "probe": _probe,
+    "variants": partial(_table, "variants"),
+    "app_variant": _app_variant,
     "calibration": _calibration,
     "robustness": _robustness,
 }
