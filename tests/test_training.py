@@ -390,6 +390,30 @@ def test_frozen_blocks_keep_their_weights_and_the_rest_learns(tmp_path):
     assert changed == {"stem_bn": False, "block2a_bn": False, "block3a_bn": True}
 
 
+def test_a_linear_probe_learns_what_is_linear_and_the_command_reports_it(tmp_path, data, cache):
+    from train.probe import probe
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 7, 600)
+    directions = rng.normal(0, 3, (7, 20))
+    vectors = (directions[labels] + rng.normal(0, 1, (600, 20))).astype(np.float32)
+    seen, unseen = probe(vectors[:400], labels[:400], vectors[400:], labels[400:], 0.01)
+    assert seen.value > 0.9
+    assert unseen.value > 0.9
+    assert unseen.n == 200
+    noise = rng.normal(0, 1, (600, 20)).astype(np.float32)
+    _, guessed = probe(noise[:400], labels[:400], noise[400:], labels[400:], 0.01)
+    assert guessed.value < 0.35
+
+    report = tmp_path / "probe.json"
+    options = ("train.probe", "--data", data, "--init", "none", "--tile-size", "48")
+    done = run(*options, "--json", report, FER_CACHE_DIR=cache)
+    assert done.stdout.count("95% interval") == 4
+    values = json.loads(report.read_text())
+    assert values["images"] == 8 * len(LABELS)
+    assert values["public_test_accuracy"]["n"] == 3 * len(LABELS)
+
+
 def test_levers_are_compared_once_each_and_in_one_table(tmp_path, data, cache):
     options = ("train.ablate", "--data", data, "--init", "none", "--images", "64", "--epochs", "1",
                "--levers", "recipe,without mixup", "--out", tmp_path)  # fmt: skip

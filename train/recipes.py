@@ -65,7 +65,7 @@ REFINE = dataclasses.replace(
     tile_size=112,
     stages=(
         Stage(
-            "refine", 16, True, learning_rate=5e-4, schedule="cosine", warmup=0.1, frozen_blocks=2
+            "refine", 13, True, learning_rate=5e-4, schedule="cosine", warmup=0.1, frozen_blocks=2
         ),
     ),
     dropout=0.4,
