@@ -352,10 +352,17 @@ def _panel_html(face: FaceEmotion, number: int) -> str:
         )
     size = face.tile.shape[0]
     seen = _img(grey_tile(face.tile, _TILE_SIDE), f"Face {number} in grey, {size} by {size} pixels")
-    evidence = _img(
-        evidence_tile(face.tile, face.evidence, face.label, _TILE_SIDE),
-        f"Face {number} with the evidence for {face.label} laid over it",
-    )
+    evidence = ""
+    if face.evidence.size:  # a file that was exported without its evidence has none to show
+        picture = _img(
+            evidence_tile(face.tile, face.evidence, face.label, _TILE_SIDE),
+            f"Face {number} with the evidence for {face.label} laid over it",
+        )
+        evidence = (
+            f'<figure>{picture}<figcaption><span><i style="color:#e69f00">&#9632;</i> speaks for '
+            f'{face.label},</span> <span><i style="color:#0072b2">&#9632;</i> against</span>'
+            "</figcaption></figure>"
+        )
     return (
         f'<section class="fer-panel" aria-label="Face {number}">'
         f'<div class="fer-verdict{" fer-uncertain" if face.uncertain else ""}" '
@@ -364,9 +371,7 @@ def _panel_html(face: FaceEmotion, number: int) -> str:
         '</caption><thead><tr><th scope="col">Expression</th><th scope="col">Bar</th>'
         f'<th scope="col">Probability</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
         f'<div class="fer-why"><figure>{seen}<figcaption>What the network saw</figcaption></figure>'
-        f'<figure>{evidence}<figcaption><span><i style="color:#e69f00">&#9632;</i> speaks for '
-        f'{face.label},</span> <span><i style="color:#0072b2">&#9632;</i> against</span>'
-        "</figcaption></figure></div>"
+        f"{evidence}</div>"
         "</section>"
     )
 

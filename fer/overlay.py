@@ -55,16 +55,13 @@ def evidence_tile(
 
     Args:
         tile: RGB of shape (T, T, 3), uint8.
-        evidence: Shape (h, w, 7), float32 logits, as in `fer.recognizer.FaceEmotion`; without
-            any (h and w 0) the tile stays grey.
+        evidence: Shape (h, w, 7), float32 logits, as in `fer.recognizer.FaceEmotion`.
         label: One of `fer.labels.LABELS`.
         size: Side of the result in pixels.
 
     Returns:
         Array of shape (size, size, 3), uint8.
     """
-    if not evidence.size:
-        return grey_tile(tile, size)
     logits = evidence[:, :, LABELS.index(label)] - evidence.mean(axis=2)
     strength = logits / max(float(np.abs(logits).max()), _WEAK)
     strength = cv2.resize(strength, (size, size), interpolation=cv2.INTER_CUBIC).clip(-1, 1)

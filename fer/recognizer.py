@@ -37,7 +37,7 @@ class FaceEmotion:
         uncertain: Whether the confidence is below what the model's spec asks for.
         probabilities: Probability of every class, in the order of `fer.labels.LABELS`.
         evidence: Shape (h, w, 7), float32 logits: where in the tile each class was seen; the mean
-            over h and w are the logits themselves.
+            over h and w are the logits themselves. h and w are 0 where the file has none.
         tile: What the network saw, shape (T, T, 3), uint8.
         square: Left edge, top edge and side of the tile in pixels of the photo.
     """

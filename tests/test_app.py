@@ -202,6 +202,13 @@ def test_pictures_carry_alternative_text_and_charts_a_caption():
     assert "<caption>Probability of each expression, face 1</caption>" in result
 
 
+def test_a_model_without_evidence_shows_none():
+    blind = dataclasses.replace(face(), evidence=np.zeros((0, 0, 7), np.float32))
+    result = app.result_html([blind])
+    assert re.findall('<img[^>]*alt="([^"]+)"', result) == ["Face 1 in grey, 96 by 96 pixels"]
+    assert "speaks for" not in result
+
+
 # Its pictures
 
 
