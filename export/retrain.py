@@ -4,7 +4,8 @@ tensorflow-model-optimization works on Keras 2 (``tf_keras``) only, and importin
 ``tf.keras`` means: nothing but a process of its own (`export.build`) imports this module.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from numpy.typing import NDArray
+from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
     default_8bit_quantize_configs,
 )
@@ -25,6 +27,7 @@ TWIN_ERROR = 1e-5
 
 _BATCH = 32
 _RATE = 1e-4
+_RANGE_DECAY = 0.95
 _OUTPUTS = "Default8BitOutputQuantizeConfig"
 _OUTPUT_CONFIG = default_8bit_quantize_configs.Default8BitOutputQuantizeConfig
 # What tfmot has no rule for, and whose output is quantized all the same.
@@ -188,12 +191,31 @@ def _quantized(
         simulated = quantization.quantize_apply(
             tf_keras.models.clone_model(single, clone_function=annotated), scheme
         )
-    _fit(simulated, method.steps, tiles, targets)
+    with _quick_ranges():
+        _fit(simulated, method.steps, tiles, targets)
     # The pixels' range is known: scale exactly 1, whatever was seen in training.
     for variable in simulated.layers[1].variables:
         if variable.name.endswith(("_min:0", "_max:0")):
             variable.assign(255.0 if variable.name.endswith("_max:0") else 0.0)
     return _converted(lambda image: simulated(image, training=False), simulated, integers=True)
+
+
+@contextlib.contextmanager
+def _quick_ranges() -> Iterator[None]:
+    """Lets the ranges of activations follow within some steps.
+
+    tfmot starts them at -6 to 6 and moves them by a thousandth a step, which takes thousands.
+    """
+    slow = quant_ops.MovingAvgQuantize
+
+    def quick(*arguments: Any, **options: Any) -> tf.Tensor:
+        return slow(*arguments, **{**options, "ema_decay": _RANGE_DECAY})
+
+    quant_ops.MovingAvgQuantize = quick
+    try:
+        yield
+    finally:
+        quant_ops.MovingAvgQuantize = slow
 
 
 def _with_split_swish(model: tf_keras.Model) -> tf_keras.Model:
