@@ -46,7 +46,7 @@ export: need-MODEL need-DATA need-OUT $(DEV)/installed ## Export a network: MODE
 	@$(DEV)/bin/python -m export --model "$(MODEL)" --data "$(DATA)" --out "$(OUT)" $(ARGS)
 
 clean: ## Remove the environments and caches; runs/ stays
-	rm -rf $(DEMO) $(DEV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(DEMO) $(DEV) $(MEDIAPIPE) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stops with one line, before anything is installed, when a variable is not given.

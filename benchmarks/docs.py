@@ -1,7 +1,7 @@
 """Puts the measured figures into the documents: ``python -m benchmarks.docs``.
 
-No figure there is typed by hand: each comes from a JSON file that a command of this project wrote
-(``run-*.json`` are the ``metrics.json`` of the shipped model's runs).
+No figure in a section there is typed by hand: each comes from a file that a command of this project
+wrote (``run-*.json`` are the ``metrics.json`` of the shipped model's runs).
 A section of a document is what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 """
 
@@ -151,7 +151,7 @@ def _app_variant() -> str:
     faster = reference["latency_ms"]["1"]["p50"] / row["latency_ms"]["1"]["p50"]
     return (
         f"The app ships `{spec['variant']}`: {row['bytes'] / 1e6:.1f} MB, {faster:.1f} times as "
-        f"fast as float32 on one thread, accuracy {row['drop']:+.2f} points lower."
+        f"fast as float32 on one thread, accuracy {-row['drop']:+.2f} points."
     )
 
 

@@ -23,7 +23,7 @@ with silent_stderr():
 
     from export import benchmark, bundle, parity
     from export.build import Job
-    from export.recipes import VARIANTS, Retrained, Variant
+    from export.recipes import VARIANTS, Variant
     from fer.nn import dataset
     from fer.nn import model as models
     from fer.nn.dataset import Fer2013
@@ -35,7 +35,6 @@ with silent_stderr():
 SPLIT = "PublicTest"
 
 _CALIBRATION_PER_CLASS = 30
-_TRAINING_PER_CLASS = 1000
 
 EPILOG = """examples:
   python -m export --model runs/cpu/best.keras --data fer2013.zip --out exported
@@ -83,7 +82,7 @@ def _replace(target: Path, new: Path, old: Path) -> None:
         target.rename(old)
     try:
         new.rename(target)
-    except OSError:
+    except BaseException:  # an interruption too
         if old.exists():
             old.rename(target)
         raise
@@ -104,17 +103,22 @@ def _main() -> None:
     measured = _measured(checkpoint, held, options.view)
     model = models.inference_model(checkpoint, options.view, measured.calibration.temperature)
     tiles = _tiles(held, model)
-    reference = parity.Reference(tiles, held.labels, _predict(model, tiles))
+    answers = model.predict(tiles, batch_size=64, verbose=0)
+    reference = parity.Reference(tiles, held.labels, answers["probabilities"], answers["evidence"])
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out, prefix=".export-") as folder:
-        job = Job(Path(folder), options.model, options.view, measured.calibration.temperature)
-        _write_job(job, model, training, variants)
+        job = Job(
+            Path(folder).resolve(), options.model, options.view, measured.calibration.temperature
+        )
+        # As many of each class, and of Training alone: nothing here has seen what scores it.
+        job.write(_tiles(dataset.balanced(training, _CALIBRATION_PER_CLASS), model))
         rows = _export(options, job, model, measured, reference, variants)
     failed = [row for row in rows if "fault" in row]
     write_json(options.out / "export.json", rows)
-    if any("bundle" in row for row in rows):
+    written = [options.out / row["variant"] for row in rows if "bundle" in row]
+    if written:
         print("\nmeasuring size, latency and memory")
-        print(benchmark.table(benchmark.measure(options.out)))
+        print(benchmark.table(benchmark.measure(options.out, written)))
     if failed:
         raise TrainingError(f"parity failed for {len(failed)} of {len(variants)} variants")
 
@@ -140,22 +144,6 @@ def _tiles(images: Fer2013, model: keras.Model) -> NDArray[np.float32]:
     return np.stack([make_tile(image, model.input_shape[1]) for image in images.images])
 
 
-def _predict(model: keras.Model, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(model.predict(tiles, batch_size=64, verbose=0)["probabilities"])
-
-
-def _write_job(job: Job, model: keras.Model, training: Fer2013, variants: list[Variant]) -> None:
-    """Writes what variants are made from: tiles of Training alone, as many of each class."""
-    calibration = _tiles(dataset.balanced(training, _CALIBRATION_PER_CLASS), model)
-    per_class = 0
-    if any(isinstance(variant.method, Retrained) for variant in variants):
-        per_class = _TRAINING_PER_CLASS
-        print("asking the model about the tiles that variants are trained on")
-    learned = _tiles(dataset.balanced(training, max(1, per_class), seed=1), model)
-    targets = _predict(model, learned)
-    job.write(*(np.rint(tiles).astype(np.uint8) for tiles in (calibration, learned)), targets)
-
-
 def _export(
     options: argparse.Namespace,
     job: Job,
@@ -169,7 +157,10 @@ def _export(
         f"\n{'variant':<18} {'MB':>6} {'largest':>8} {'mean':>8} {'agree':>7} {'accuracy':>8} "
         f"{'drop':>6} {'seconds':>8}"
     )
-    _build(job, "float32")  # what the quantized ones are made from
+    try:
+        _build(job, "float32")  # what the quantized ones are made from
+    except parity.ParityError as error:
+        raise TrainingError(str(error)) from error
     for variant in (bar := tqdm(variants, unit="variant", leave=False, disable=None)):
         bar.set_postfix_str(variant.name)
         started = time.monotonic()
@@ -180,7 +171,8 @@ def _export(
             result = parity.check(job.folder / f"{variant.name}.tflite", reference, variant)
         except parity.ParityError as error:
             row["fault"] = str(error)
-            bar.write(f"{variant.name:<18} not written: {error}")
+            stale = " (the bundle there is an older one)" * (options.out / variant.name).exists()
+            bar.write(f"{variant.name:<18} not written{stale}: {error}")
             continue
         row["parity"] = result.to_dict()
         bar.write(
@@ -196,7 +188,7 @@ def _export(
             new,
             content=content,
             size=model.input_shape[1],
-            predict=lambda tiles: _predict(model, tiles),
+            predict=lambda tiles: model.predict(tiles, verbose=0)["probabilities"],
             variant=variant,
             view=options.view,
             measured=measured,
@@ -223,8 +215,12 @@ def _build(job: Job, name: str) -> Path:
             text=True,
             check=False,
         )
+        if done.returncode < 0:
+            raise parity.ParityError(
+                f"{name}: cannot be built: killed by signal {-done.returncode}"
+            )
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise parity.ParityError(f"{name}: cannot be built: {reason}")
     return file
 

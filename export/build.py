@@ -1,7 +1,7 @@
 """Builds one variant: ``python -m export.build JOB VARIANT``, a process of its own.
 
-The converter keeps memory from one conversion to the next, and tfmot changes what ``tf.keras``
-means; neither survives its process. `python -m export` writes the job and reads the file.
+The converter keeps memory from one conversion to the next, which ends with its process.
+`python -m export` writes the job and reads the file.
 """
 
 import dataclasses
@@ -18,14 +18,14 @@ with silent_stderr():
     from numpy.typing import NDArray
 
     from export import flatbuffer
-    from export.recipes import VARIANTS, Converted, PostTraining, Retrained, Variant
+    from export.recipes import VARIANTS, Converted, Variant
     from fer.nn import model as models
     from fer.nn.convert import convert
 
 FLOAT32 = "float32.tflite"
 
 _NAME = "fer-edge"
-_SETTINGS, _CALIBRATION, _TRAINING = "job.json", "calibration.npy", "training.npz"
+_SETTINGS, _CALIBRATION = "job.json", "calibration.npy"
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,11 @@ class Job:
     view: str
     temperature: float
 
-    def write(
-        self,
-        calibration: NDArray[np.uint8],
-        training: NDArray[np.uint8],
-        targets: NDArray[np.float32],
-    ) -> None:
-        """Writes the job.
-
-        Args:
-            calibration: Representative tiles, shape (N, T, T, 3).
-            training: Tiles to fine-tune on, shape (M, T, T, 3).
-            targets: The model's probabilities of these, shape (M, 7).
-        """
+    def write(self, calibration: NDArray[np.float32]) -> None:
+        """Writes the job and its representative tiles, shape (N, T, T, 3), in [0, 255]."""
         values = {**dataclasses.asdict(self), "checkpoint": str(self.checkpoint.resolve())}
         del values["folder"]
         np.save(self.folder / _CALIBRATION, calibration)
-        np.savez(self.folder / _TRAINING, tiles=training, targets=targets)
         (self.folder / _SETTINGS).write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
@@ -77,8 +65,7 @@ class Job:
 
     def calibration(self) -> NDArray[np.float32]:
         """Returns the representative tiles, shape (N, T, T, 3), in [0, 255]."""
-        tiles = np.load(self.folder / _CALIBRATION, allow_pickle=False)
-        return np.asarray(tiles, np.float32)
+        return np.asarray(np.load(self.folder / _CALIBRATION, allow_pickle=False), np.float32)
 
 
 def build(job: Job, variant: Variant) -> bytes:
@@ -87,20 +74,14 @@ def build(job: Job, variant: Variant) -> bytes:
     if isinstance(method, Converted):
         content = _converted(job, method)
     else:
-        if isinstance(method, PostTraining):
-            content = (job.folder / FLOAT32).read_bytes()
-        else:
-            content = _retrained(job, method)
-            # What was quantized in training is; else it has the weights it learned in float.
-            method = None if method.quantize else PostTraining("weight_only_wi8_afp32")
-        if method:
-            from export.quantize import quantize
+        from export.quantize import quantize
 
-            content = quantize(content, method, promise, job.calibration())
-            if promise.input_type == "uint8":
-                content = flatbuffer.with_integer_io(content)
-        if not promise.evidence and "evidence" in flatbuffer.outputs(content):
+        content = (job.folder / FLOAT32).read_bytes()
+        content = quantize(content, method, promise, job.calibration())
+        if not promise.evidence:
             content = flatbuffer.without_output(content, "evidence")
+        if promise.input_type == "uint8":
+            content = flatbuffer.with_integer_io(content)
     return flatbuffer.with_metadata(
         content,
         name=f"{_NAME}, {variant.name}",
@@ -114,14 +95,6 @@ def _converted(job: Job, method: Converted) -> bytes:
         tiles = job.calibration()
         return convert(job.model(), representative=tiles)
     return convert(job.model(), float16=method.mode == "float16")
-
-
-def _retrained(job: Job, method: Retrained) -> bytes:
-    from export.retrain import retrain
-
-    keras.utils.set_random_seed(0)
-    with np.load(job.folder / _TRAINING, allow_pickle=False) as training:
-        return retrain(job.model(), method, training["tiles"], training["targets"])
 
 
 def _main() -> None:

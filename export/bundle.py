@@ -1,7 +1,6 @@
 """A bundle: one exported variant with everything a host needs, written whole or not at all."""
 
 import hashlib
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from export import golden
+from export.flatbuffer import LABELS_FILE
 from export.parity import Parity
 from export.recipes import Variant
 from fer._files import write_json
@@ -132,14 +132,14 @@ def write(
         model_sha256=hashlib.sha256(content).hexdigest(),
     )
     (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
-    (folder / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    (folder / LABELS_FILE).write_text("\n".join(LABELS) + "\n", encoding="utf-8")
     (folder / "MODEL_CARD.md").write_text(_card(spec, measured, parity), encoding="utf-8")
     golden.write(folder / "golden", file, size, predict, variant.promise.tolerance)
     for licence in _LICENCES:
         shutil.copyfile(licence, folder / licence.name)
     if checkpoint:
         shutil.copyfile(checkpoint, folder / CHECKPOINT_FILE)
-    manifest = {
+    manifest: dict[str, Any] = {
         "variant": asdict(variant),
         "tensors": tensors(file),
         "preprocessing": PREPROCESSING.format(size=size, input=variant.promise.input_type),
@@ -147,23 +147,16 @@ def write(
         "accuracy": {view: asdict(value) for view, value in measured.accuracy.items()},
         "parity": parity.to_dict(),
     }
-    update_manifest(folder, manifest)
-    return spec
-
-
-def update_manifest(folder: Path, values: dict[str, Any]) -> None:
-    """Writes ``manifest.json`` anew, with more values and with every file's size and SHA-256."""
-    path = folder / MANIFEST_FILE
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    files = {
+    manifest["files"] = {
         file.relative_to(folder).as_posix(): {
             "bytes": file.stat().st_size,
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         }
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != path
+        if file.is_file()
     }
-    write_json(path, {**before, **values, "files": files})
+    write_json(folder / MANIFEST_FILE, manifest)
+    return spec
 
 
 def tensors(file: Path) -> dict[str, dict[str, dict[str, Any]]]:

@@ -194,6 +194,15 @@ def _encode(builder: flatbuffers.Builder, value: Any) -> int:
     return int(builder.EndObject())
 
 
+def custom_operators(content: bytes) -> list[str]:
+    """Returns the names of the operators that are not built into LiteRT, TensorFlow's included."""
+    return [
+        (code.customCode or b"unnamed").decode()
+        for code in _read(content).operatorCodes
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == schema.BuiltinOperator.CUSTOM
+    ]
+
+
 def constants(content: bytes) -> Counter[str]:
     """Returns how many numbers of each type a file stores, by NumPy's names of the types."""
     names = {

@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from export import flatbuffer
-from export.recipes import Promise, Variant
+from export.recipes import ANYTHING, Promise, Variant
 from fer.metrics import Accuracy, softmax
 from fer.runtime import TileClassifier
 
@@ -22,6 +22,7 @@ WEIGHTS_SHARE = 0.95
 _MOVING = {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}
 _VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 _EVIDENCE_ERROR = {"float32": 1e-3, "int8": 0.1}
+_EVIDENCE_CORRELATION = 0.95
 
 
 class ParityError(RuntimeError):
@@ -36,11 +37,13 @@ class Reference:
         tiles: Shape (N, T, T, 3), float32 in [0, 255].
         labels: Shape (N,), indices of the true classes.
         probabilities: The Keras model's, shape (N, 7).
+        evidence: The Keras model's, shape (N, h, w, 7).
     """
 
     tiles: NDArray[np.float32]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    evidence: NDArray[np.float32]
 
     @property
     def accuracy(self) -> float:
@@ -61,6 +64,7 @@ class Parity:
         drop: The Keras model's accuracy less the file's, in percentage points.
         evidence_error: Largest difference between the file's probabilities and the softmax of
             its own averaged evidence map; None without one.
+        evidence_correlation: Of its evidence maps with the Keras model's; None without one.
         bytes: Size of the file.
         operators: How many operators of each kind and output type it has.
     """
@@ -72,6 +76,7 @@ class Parity:
     accuracy: Accuracy
     drop: float
     evidence_error: float | None
+    evidence_correlation: float | None
     bytes: int
     operators: dict[str, int]
 
@@ -92,18 +97,23 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
         ParityError: Naming every promise that the file broke.
     """
     promise = variant.promise
+    broken: list[str] = []
     try:
-        broken = list(_graph_faults(exported, promise))
+        broken += _graph_faults(exported, promise)
         answer = TileClassifier(exported, threads=2).predict(reference.tiles)
     except (ValueError, RuntimeError) as error:
-        raise ParityError(f"{variant.name}: cannot run: {error}") from error
+        broken.append(f"cannot run: {error}")
+        raise ParityError(f"{variant.name}: " + "; ".join(broken)) from error
     found = answer.probabilities
     difference = np.abs(found - reference.probabilities)
     right = found.argmax(axis=1) == reference.labels
-    evidence_error = None
+    evidence_error = evidence_correlation = None
     if answer.evidence.size:
         rebuilt = softmax(answer.evidence.mean(axis=(1, 2)))
         evidence_error = float(np.abs(rebuilt - found).max())
+        if answer.evidence.shape == reference.evidence.shape:
+            both = answer.evidence.ravel(), reference.evidence.ravel()
+            evidence_correlation = float(np.corrcoef(*both)[0, 1])
     parity = Parity(
         tiles=len(reference.tiles),
         max_difference=float(difference.max()),
@@ -112,6 +122,7 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
         accuracy=Accuracy.of(right),
         drop=100 * (reference.accuracy - float(right.mean())),
         evidence_error=evidence_error,
+        evidence_correlation=evidence_correlation,
         bytes=exported.stat().st_size,
         operators=dict(_operators(exported)),
     )
@@ -138,11 +149,18 @@ def _answer_faults(parity: Parity, promise: Promise) -> Iterator[str]:
     if not parity.drop <= promise.max_drop:
         yield f"accuracy drop {parity.drop:.2f} points (at most {promise.max_drop:g})"
     if promise.evidence:
-        bound = _EVIDENCE_ERROR["int8" if promise.weights == "int8" else "float32"]
+        bound = _EVIDENCE_ERROR["float32" if promise.float_layers == ANYTHING else "int8"]
         if parity.evidence_error is None:
             yield "the evidence map is missing"
         elif not parity.evidence_error <= bound:
             yield f"evidence map does not add up: off by {parity.evidence_error:.2g}"
+        elif parity.evidence_correlation is None:
+            yield "the evidence map has another shape"
+        elif not parity.evidence_correlation >= _EVIDENCE_CORRELATION:
+            yield (
+                f"evidence map correlates {parity.evidence_correlation:.3f} with the Keras model's "
+                f"(at least {_EVIDENCE_CORRELATION})"
+            )
     elif parity.evidence_error is not None:
         yield "an evidence map that was not promised"
 
@@ -154,8 +172,15 @@ def _graph_faults(exported: Path, promise: Promise) -> Iterator[str]:
     names = {operator["op_name"] for operator in operators}
     if variables := names & _VARIABLES:
         yield f"weights are not frozen into the file ({', '.join(sorted(variables))})"
-    if flex := {name for name in names if name.startswith("Flex") or name == "CUSTOM"}:
-        yield f"needs operators outside LiteRT's own ({', '.join(sorted(flex))})"
+    content = exported.read_bytes()
+    if foreign := flatbuffer.custom_operators(content):
+        yield f"needs operators outside LiteRT's own ({', '.join(foreign)})"
+    restores = "DEQUANTIZE" in names
+    if promise.float_layers == ANYTHING and promise.weights == "int8":
+        if restores and promise.activations == "int8":
+            yield "restores its weights where it should quantize as it goes"
+        if not restores and promise.activations == "float32":
+            yield "quantizes as it goes where it should restore its weights"
     stray = Counter(
         f"{operator['op_name']} in {found}"
         for operator in operators
@@ -166,7 +191,7 @@ def _graph_faults(exported: Path, promise: Promise) -> Iterator[str]:
     )
     if stray:
         yield f"computes otherwise than promised ({_listed(stray)})"
-    counts = flatbuffer.constants(exported.read_bytes())
+    counts = flatbuffer.constants(content)
     share = counts[promise.weights] / max(1, counts.total())
     if not share >= WEIGHTS_SHARE:
         yield (
@@ -174,7 +199,7 @@ def _graph_faults(exported: Path, promise: Promise) -> Iterator[str]:
             f"found {_listed(counts)})"
         )
     low, high = promise.megabytes
-    if not low <= (size := exported.stat().st_size / 1e6) <= high:
+    if not low <= (size := len(content) / 1e6) <= high:
         yield f"{size:.2f} MB (from {low:g} to {high:g})"
     yield from _boundary_faults(interpreter, promise)
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from export.bundle import MANIFEST_FILE
 from export.golden import GOLDEN_FILE
-from fer.runtime import TileClassifier
+from fer.runtime import MODEL_FILE, TileClassifier
 from fer.spec import ModelSpec
 
 EPILOG = """examples:
@@ -67,8 +67,10 @@ def verify(bundle: Path) -> Verified:
         if not (bundle / name).is_file()
         or hashlib.sha256((bundle / name).read_bytes()).hexdigest() != promise
     ]
-    if any(name.endswith(".png") for name in changed):
+    if any(name.endswith((".png", MODEL_FILE, "spec.json")) for name in changed):
         return Verified({}, tolerance, changed)
+    if not expected or any(f"golden/{name}.png" not in promised for name in expected):
+        raise ValueError(f"BUNDLE must have golden tiles and their answers, received {bundle}")
     classifier = TileClassifier.from_bundle(bundle, ModelSpec.load(bundle))
     differences = {}
     for name, row in expected.items():
@@ -100,7 +102,7 @@ def _main() -> int:
     else:
         for name, difference in result.differences.items():
             print(f"{name:<18} {difference:.2g}")
-        agree = len(result.differences) - sum(":" in fault for fault in result.faults)
+        agree = sum(value <= result.tolerance for value in result.differences.values())
         print(f"{agree} of {len(result.differences)} golden tiles within {result.tolerance:g}")
     for fault in result.faults:
         print(f"error: {fault}", file=sys.stderr)

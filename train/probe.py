@@ -118,6 +118,7 @@ def _main() -> None:
     options = _parse()
     if options.tile_size < SIDE:
         raise ValueError(f"tile-size must be at least {SIDE}, received {options.tile_size}")
+    keras.utils.set_random_seed(0)
     model = models.build(options.tile_size, init=options.init, dropout=0.0)
     data = dataset.load(options.data)
     training, _ = training_images(data, options.exclude)

@@ -83,6 +83,8 @@ class Stage:
             raise ValueError(f"schedule must be one of {SCHEDULES}, received {self.schedule!r}")
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, received {self.epochs}")
+        if not 0 <= self.frozen_blocks <= 7:
+            raise ValueError(f"frozen_blocks must be in [0, 7], received {self.frozen_blocks}")
 
 
 @dataclass(frozen=True)

@@ -64,19 +64,22 @@ def build(size: int, *, init: str, dropout: float) -> keras.Model:
         else:
             backbone = start
     require_efficientnet(backbone, f"init {init}")
+    if backbone.output.shape[1:3] != (None, None):
+        raise ModelError(f"init {init} must take any input size, received {backbone.input_shape}")
     return assemble(size, backbone, dropout=dropout, heads=heads)
 
 
 def require_efficientnet(backbone: keras.Model, name: str) -> None:
-    """Checks that a feature extractor can be an EfficientNetB0 for tiles of any size.
+    """Checks that a feature extractor is an EfficientNetB0.
 
     Raises:
         ModelError: If not; ``name`` says whose it is.
     """
-    if len(backbone.outputs) != 1 or backbone.output.shape[1:] != (None, None, 1280):
+    names = {layer.name for layer in backbone.layers}
+    if not {"stem_conv", "block7a_project_conv"} <= names or backbone.output.shape[-1] != 1280:
         raise ModelError(
-            f"{name} must be an EfficientNetB0 without its top (features of 1280 channels, any "
-            "input size) or a checkpoint of ours with it"
+            f"{name} must be an EfficientNetB0 without its top (features of 1280 channels) or a "
+            "checkpoint of ours with it"
         )
 
 
