@@ -144,6 +144,25 @@ def _probe() -> str:
     return "\n".join(lines)
 
 
+def _parity() -> str:
+    lines = [
+        "| variant | MB | largest difference | mean | same label | accuracy | drop |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in _read(RESULTS / "export.json"):
+        if "fault" in row:
+            lines.append(f"| {row['variant']} | not written: {row['fault']} | | | | | |")
+            continue
+        parity = row["parity"]
+        name = row["variant"] + ("" if row["published"] else " (a reference, not written)")
+        lines.append(
+            f"| {name} | {parity['bytes'] / 1e6:.2f} | {parity['max_difference']:.2g} "
+            f"| {parity['mean_difference']:.2g} | {parity['agreement']:.1%} "
+            f"| {parity['accuracy']['value']:.2%} | {parity['drop']:+.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def _app_variant() -> str:
     spec = _read(ROOT / "fer" / "assets" / "model" / "spec.json")
     rows = _read(RESULTS / "variants.json")["variants"]
@@ -163,6 +182,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "ablation": partial(_table, "ablation"),
     "comparison": partial(_table, "compare"),
     "probe": _probe,
+    "parity": _parity,
     "variants": partial(_table, "variants"),
     "app_variant": _app_variant,
     "calibration": _calibration,
