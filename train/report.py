@@ -210,6 +210,8 @@ def _stages(config: dict[str, Any], rows: list[dict[str, str]]) -> list[Stage]:
 
 def _stage_summary(stage: dict[str, Any], recipe: dict[str, Any]) -> str:
     learns = "the whole network learns" if stage["train_backbone"] else "the extractor is frozen"
+    if frozen := stage.get("frozen_blocks", 0):
+        learns = f"all but the stem and the first {frozen} blocks learns"
     size = stage.get("tile_size") or recipe["tile_size"]
     return (
         f"{learns}, {stage['epochs']} epochs, learning rate {stage['learning_rate']:g}, "
