@@ -1,6 +1,7 @@
 """The parity gate: an exported file that breaks a promise of its variant is not written."""
 
 import re
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -101,7 +102,8 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
     try:
         broken += _graph_faults(exported, promise)
         answer = TileClassifier(exported, threads=2).predict(reference.tiles)
-    except (ValueError, RuntimeError) as error:
+    # flatbuffers raises the last two for a file that was cut or spoiled.
+    except (ValueError, RuntimeError, struct.error, IndexError) as error:
         broken.append(f"cannot run: {error}")
         raise ParityError(f"{variant.name}: " + "; ".join(broken)) from error
     found = answer.probabilities
@@ -166,15 +168,15 @@ def _answer_faults(parity: Parity, promise: Promise) -> Iterator[str]:
 
 
 def _graph_faults(exported: Path, promise: Promise) -> Iterator[str]:
-    interpreter = Interpreter(model_path=str(exported))
+    content = exported.read_bytes()
+    if foreign := flatbuffer.custom_operators(content):
+        yield f"needs operators outside LiteRT's own ({', '.join(foreign)})"
+    interpreter = Interpreter(model_content=content)
     tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     operators = interpreter._get_ops_details()  # there is no public listing
     names = {operator["op_name"] for operator in operators}
     if variables := names & _VARIABLES:
         yield f"weights are not frozen into the file ({', '.join(sorted(variables))})"
-    content = exported.read_bytes()
-    if foreign := flatbuffer.custom_operators(content):
-        yield f"needs operators outside LiteRT's own ({', '.join(foreign)})"
     restores = "DEQUANTIZE" in names
     if promise.float_layers == ANYTHING and promise.weights == "int8":
         if restores and promise.activations == "int8":

@@ -319,28 +319,17 @@ def test_the_gate_lets_the_right_file_through_and_no_other(float32, reference, t
 
 
 @pytest.mark.slow
-def test_the_gate_refuses_operators_that_are_not_litert_s_own(reference, tmp_path):
-    import tensorflow as tf
-
-    side = reference.tiles.shape[1]
-
-    @tf.function(input_signature=[tf.TensorSpec((1, side, side, 3), tf.float32, name="image")])
-    def classify(image):
-        odd = tf.raw_ops.Erfinv(x=tf.reduce_mean(image) / 256)  # no LiteRT operator does this
-        return {
-            "probabilities": tf.nn.softmax(tf.zeros((1, 7)) + odd),
-            "evidence": tf.zeros((1, 2, 2, 7)) + odd,
-        }
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([classify.get_concrete_function()])
-    converter.target_spec.supported_ops = [
-        tf.lite.OpsSet.TFLITE_BUILTINS,
-        tf.lite.OpsSet.SELECT_TF_OPS,
-    ]
+def test_the_gate_refuses_operators_that_are_not_litert_s_own(float32, reference, tmp_path):
+    model = schema.ModelT.InitFromPackedBuf(float32, 0)
+    (softmax,) = [c for c in model.operatorCodes if c.builtinCode == schema.BuiltinOperator.SOFTMAX]
+    softmax.builtinCode = softmax.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    softmax.customCode = b"FlexSoftmax"
+    builder = flatbuffers.Builder(1 << 24)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     file = tmp_path / MODEL_FILE
-    file.write_bytes(converter.convert())
-    assert flatbuffer.custom_operators(file.read_bytes()) == ["FlexErfinv"]
-    broken(file, reference, "float32", "needs operators outside LiteRT's own .FlexErfinv")
+    file.write_bytes(builder.Output())
+    assert flatbuffer.custom_operators(file.read_bytes()) == ["FlexSoftmax"]
+    broken(file, reference, "float32", "needs operators outside LiteRT's own .FlexSoftmax")
 
 
 @pytest.mark.slow
@@ -357,21 +346,22 @@ def test_the_gate_refuses_a_file_that_is_quantized_in_half(float32, reference, t
 
 @pytest.mark.slow
 def test_the_gate_refuses_weights_left_outside_the_file(reference, tmp_path):
+    """What the converter does, silently, with a Keras 3 model beside its function."""
+    import keras
     import tensorflow as tf
 
     side = reference.tiles.shape[1]
-    weight = tf.Variable(tf.ones((1,)))
-    module = tf.Module()
-    function = tf.function(
-        lambda image: {
-            "probabilities": tf.nn.softmax(tf.zeros((1, 7)) + weight),
-            "evidence": tf.zeros((1, 2, 2, 7)) + image[:, :1, :1, :1],
-        },
-        input_signature=[tf.TensorSpec((1, side, side, 3), tf.float32, name="image")],
-    )
-    module.function = function
+    image = keras.Input((side, side, 3))
+    evidence = keras.layers.Conv2D(7, 32, 32)(image)
+    pooled = keras.layers.GlobalAveragePooling2D()(evidence)
+    model = keras.Model(image, [keras.layers.Softmax()(pooled), evidence])
+
+    @tf.function(input_signature=[tf.TensorSpec((1, side, side, 3), tf.float32, name="image")])
+    def classify(image):
+        return dict(zip(("probabilities", "evidence"), model(image), strict=True))
+
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()], module
+        [classify.get_concrete_function()], model
     )
     file = tmp_path / MODEL_FILE
     file.write_bytes(converter.convert())
