@@ -164,13 +164,13 @@ def _parity() -> str:
 
 
 def _app_variant() -> str:
-    spec = _read(ROOT / "fer" / "assets" / "model" / "spec.json")
+    manifest = _read(ROOT / "fer" / "assets" / "model" / "manifest.json")
+    name, parity = manifest["variant"]["name"], manifest["parity"]
     rows = _read(RESULTS / "variants.json")["variants"]
-    row, reference = rows[spec["variant"]], rows["float32"]
-    faster = reference["latency_ms"]["1"]["p50"] / row["latency_ms"]["1"]["p50"]
+    one, reference = (rows[row]["latency_ms"]["1"]["p50"] for row in (name, "float32"))
     return (
-        f"The app ships `{spec['variant']}`: {row['bytes'] / 1e6:.1f} MB, {faster:.1f} times as "
-        f"fast as float32 on one thread, accuracy {-row['drop']:+.2f} points."
+        f"The app ships `{name}`: {parity['bytes'] / 1e6:.1f} MB, {reference / one:.1f} times as "
+        f"fast as float32 on one thread, accuracy {-parity['drop']:+.2f} points."
     )
 
 
