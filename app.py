@@ -31,7 +31,7 @@ from fer.image import ImageDecodeError, load_image
 from fer.labels import LABELS
 from fer.overlay import encode_jpeg, evidence_tile, fit_photo, grey_tile
 from fer.recognizer import DEFAULT_BUNDLE, EmotionRecognizer, FaceEmotion
-from fer.spec import Calibration
+from fer.spec import TRUTHS, Calibration
 
 TITLE = "Facial expressions in photos"
 EXAMPLE = Path(__file__).parent / "examples" / "astronaut.png"
@@ -301,7 +301,8 @@ def result_html(faces: Sequence[FaceEmotion]) -> str:
 def about(calibration: Calibration) -> str:
     """Returns the text under "About", with how far the probabilities were off, as Markdown."""
     return (
-        f"{ABOUT}\n**Measured.** On test faces the confidence was off by "
+        f"{ABOUT}\n**Measured.** A confidence is the probability of "
+        f"{TRUTHS[calibration.truth]}. On test faces it was off by "
         f"{100 * calibration.ece_after:.0f} percentage points on average. Below "
         f"{calibration.uncertain_below:.0%} the label was wrong at least as often as right: such "
         "an answer is called uncertain.\n"
@@ -437,8 +438,7 @@ WAITING_HTML = message_html(
 ABOUT = f"""\
 A small network (EfficientNetB0, trained on FER2013 with FER+ votes) on LiteRT looks at every face
 that a face detector finds, and gives a probability to each of {", ".join(LABELS[:-1])} and
-{LABELS[-1]}. The probabilities are calibrated: of the test faces read with 80% confidence, about
-80% carry that label.
+{LABELS[-1]}.
 
 **Limits.** An expression is not a felt emotion: people smile when they are sad, and the same face
 means different things in different places and to different people. The labels the network learnt

@@ -53,7 +53,7 @@ def _parse() -> argparse.Namespace:
         f"variants:\n{table}\n\n{EPILOG}",
     )
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.keras")
-    add_data_options(parser, votes=False)
+    add_data_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="DIR/<variant>/")
     parser.add_argument(
         "--variants", default="all", metavar="all|A,B", help="variants to export (default: all)"
@@ -97,7 +97,7 @@ def _main() -> None:
     checkpoint = models.load_checkpoint(options.model)
     models.fold_head(checkpoint, options.view)  # refuses a view that nothing was learned for
     models.require_efficientnet(checkpoint.get_layer("backbone"), f"model {options.model}")
-    data = dataset.load(options.data)
+    data = dataset.load(options.data, votes=options.votes)
     held = data.split(SPLIT)
     training, _ = training_images(data, [])
     measured = _measured(checkpoint, held, options.view)
@@ -130,12 +130,12 @@ def _measured(checkpoint: keras.Model, held: Fer2013, view: str) -> bundle.Measu
         each: Accuracy.of(view_logits(logits, each).argmax(axis=1) == held.labels)
         for each in models.learned_views(checkpoint)
     }
-    calibration = calibrate(view_logits(logits, view), held.labels).calibration
+    calibration = calibrate(view_logits(logits, view), held, view).calibration
     for each, value in accuracy.items():
         print(f"  {each:<8} {value}")
     print(
-        f"  ECE {calibration.ece_before:.4f} before, {calibration.ece_after:.4f} after "
-        f"(temperature {calibration.temperature:.3f})"
+        f"  ECE against {calibration.truth}: {calibration.ece_before:.4f} before, "
+        f"{calibration.ece_after:.4f} after (temperature {calibration.temperature:.3f})"
     )
     return bundle.Measured(SPLIT, accuracy, calibration)
 

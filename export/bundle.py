@@ -17,7 +17,7 @@ from fer._files import write_json
 from fer.labels import LABELS
 from fer.metrics import Accuracy
 from fer.runtime import MODEL_FILE
-from fer.spec import FER2013_CROP, Calibration, ModelSpec
+from fer.spec import FER2013_CROP, TRUTHS, Calibration, ModelSpec
 
 CHECKPOINT_FILE = "model.keras"
 MANIFEST_FILE = "manifest.json"
@@ -46,10 +46,11 @@ without test-time averaging. Images that also stand in Training are out of the t
 |---|---|---|
 {accuracies}
 
-Expected calibration error, on the half of {split} that did not fit the temperature:
-{calibration.ece_before:.3f} before, {calibration.ece_after:.3f} after (temperature
-{calibration.temperature:.2f}). Below a confidence of {calibration.uncertain_below:.2f} the top
-label was wrong at least as often as right: such a result is called uncertain.
+Expected calibration error, on the half of {split} that did not fit the temperature, where a
+confidence is the probability of {truth}: {calibration.ece_before:.3f} before,
+{calibration.ece_after:.3f} after (temperature {calibration.temperature:.2f}). Below a confidence of
+{calibration.uncertain_below:.2f} the top label was wrong at least as often as right: such a result
+is called uncertain.
 
 This file against the Keras model, on the same {parity.tiles} images, view `{view}`: accuracy
 {parity.accuracy.value:.2%}, {parity.drop:.2f} points less; largest probability difference
@@ -192,5 +193,6 @@ def _card(spec: ModelSpec, measured: Measured, parity: Parity) -> str:
         n=next(iter(measured.accuracy.values())).n,
         accuracies="\n".join(rows),
         calibration=measured.calibration,
+        truth=TRUTHS[measured.calibration.truth],
         parity=parity,
     )

@@ -11,6 +11,10 @@ from fer.labels import LABELS
 ECE_BINS = 15
 """Equal-width confidence bins of the expected calibration error (Guo et al. 2017)."""
 
+Truth = NDArray[np.int64] | NDArray[np.floating]
+"""What answers are measured against: labels, shape (N,), or the shares of the people who chose
+each class, shape (N, 7), of which a top label earns its share."""
+
 _Z95 = 1.959963984540054
 
 
@@ -148,27 +152,39 @@ def classify(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     )
 
 
+def rightness(probabilities: NDArray[np.floating], truth: Truth) -> NDArray[np.float64]:
+    """Returns how right each top label is, shape (N,), in [0, 1].
+
+    Args:
+        probabilities: Shape (N, 7).
+        truth: See `Truth`.
+    """
+    top = probabilities.argmax(axis=1)
+    right = top == truth if truth.ndim == 1 else truth[np.arange(len(truth)), top]
+    return np.asarray(right, np.float64)
+
+
 def calibration_error(
-    probabilities: NDArray[np.floating], labels: NDArray[np.int64]
+    probabilities: NDArray[np.floating], truth: Truth
 ) -> tuple[float, dict[str, list[float]]]:
     """Measures how far confidence is from accuracy.
 
     Args:
         probabilities: Shape (N, 7).
-        labels: Shape (N,).
+        truth: See `Truth`.
 
     Returns:
         The expected calibration error (Guo et al. 2017, equation 3) in [0, 1], and the bins that
         hold images: mean ``confidence``, ``accuracy`` and ``count`` of each.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == labels
+    right = rightness(probabilities, truth)
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     count = np.bincount(bins, minlength=ECE_BINS)
     filled = count > 0
     means = np.bincount(bins, confidence, ECE_BINS)[filled] / count[filled]
     shares = np.bincount(bins, right, ECE_BINS)[filled] / count[filled]
-    ece = float(np.sum(count[filled] * np.abs(means - shares)) / len(labels))
+    ece = float(np.sum(count[filled] * np.abs(means - shares)) / len(truth))
     reliability = {
         "confidence": means.tolist(),
         "accuracy": shares.tolist(),
@@ -183,37 +199,38 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
 
-def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+def fit_temperature(logits: NDArray[np.floating], truth: Truth) -> float:
     """Fits the temperature that calibrates the probabilities (Guo et al. 2017, section 4.2).
 
     Args:
         logits: Shape (N, 7), of images the network did not learn from.
-        labels: Shape (N,).
+        truth: See `Truth`.
 
     Returns:
         The temperature in [0.2, 5] with the smallest negative log likelihood.
     """
+    targets = np.eye(logits.shape[1])[truth] if truth.ndim == 1 else truth
 
     def loss(log_temperature: float) -> float:
-        chosen = softmax(logits / np.exp(log_temperature))[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+        probabilities = softmax(logits / np.exp(log_temperature))
+        return float(-(targets * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1).mean())
 
     return float(np.exp(_minimise(loss, np.log(0.2), np.log(5.0))))
 
 
-def uncertain_below(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+def uncertain_below(probabilities: NDArray[np.floating], truth: Truth) -> float:
     """Finds the confidence under which the top label is wrong more often than right.
 
     Args:
         probabilities: Shape (N, 7), calibrated.
-        labels: Shape (N,).
+        truth: See `Truth`.
 
     Returns:
         The largest hundredth c in [0.2, 0.9] such that of the images with a confidence in
         [c - 0.1, c) at least half are wrong; 0.2 where there is none.
     """
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    right = rightness(probabilities, truth)
     for hundredths in range(90, 20, -1):
         limit = hundredths / 100
         band = (confidence >= limit - 0.1) & (confidence < limit)
@@ -237,18 +254,18 @@ class Coverage:
     accuracy: float
 
 
-def coverage(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> list[Coverage]:
+def coverage(probabilities: NDArray[np.floating], truth: Truth) -> list[Coverage]:
     """Measures accuracy against coverage (El-Yaniv and Wiener 2010) at every twentieth.
 
     Args:
         probabilities: Shape (N, 7).
-        labels: Shape (N,).
+        truth: See `Truth`.
 
     Returns:
         One entry per confidence 0, 0.05, ... under which some image is answered, ascending.
     """
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    right = rightness(probabilities, truth)
     entries = []
     for limit in np.arange(20) / 20:
         answered = confidence >= limit

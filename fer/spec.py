@@ -10,6 +10,11 @@ from fer.labels import LABELS
 
 SPEC_VERSION = 1
 VIEWS: tuple[str, ...] = ("fer2013", "ferplus", "blend")
+TRUTHS: dict[str, str] = {
+    "labels": "FER2013's label",
+    "votes": "the answer of a person (one of the ten whom FER+ asked about each image)",
+}
+"""What a calibrated confidence is the probability of."""
 """Label views: FER2013's single labels, FER+'s votes, or a weighted mean of both heads' logits
 (`fer.nn.model.VIEW_WEIGHTS`)."""
 
@@ -47,12 +52,14 @@ class Calibration:
         ece_after: Expected calibration error at ``temperature``, on images not used to fit it.
         uncertain_below: Confidence in [0, 1] under which a result is called uncertain: there,
             the top label was wrong more often than right.
+        truth: One of `TRUTHS`.
     """
 
     temperature: float
     ece_before: float
     ece_after: float
     uncertain_below: float
+    truth: str = "labels"
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,10 @@ class ModelSpec:
         if self.view not in VIEWS:
             raise SpecError(f"view must be one of {list(VIEWS)}, received {self.view!r}")
         crop, calibration = self.crop, self.calibration
-        numbers = (*dataclasses.astuple(crop), *dataclasses.astuple(calibration), self.tile_size)
+        measured = dataclasses.asdict(calibration)
+        if (truth := measured.pop("truth")) not in TRUTHS:
+            raise SpecError(f"calibration.truth must be one of {list(TRUTHS)}, received {truth!r}")
+        numbers = (*dataclasses.astuple(crop), *measured.values(), self.tile_size)
         if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
             raise SpecError(f"crop, calibration and tile_size must be numbers, received {numbers}")
         if crop.scale <= 0 or calibration.temperature <= 0:

@@ -21,6 +21,42 @@ def test_accuracy_rises_as_doubtful_answers_are_withheld():
     assert 0.95 not in entries
 
 
+def with_votes(labels, votes):
+    from fer.nn.dataset import Fer2013
+
+    n = len(labels)
+    names = np.array([f"{index}.png" for index in range(n)])
+    splits = np.array(["PublicTest"] * n)
+    return Fer2013(np.zeros((n, 48, 48), np.uint8), labels, splits, names, votes)
+
+
+def people(probabilities, rng):
+    """Votes of ten people an image, each drawn from the probabilities."""
+    votes = np.stack([rng.multinomial(10, row.astype(float) / row.sum()) for row in probabilities])
+    return (votes / 10).astype(np.float32)
+
+
+@pytest.mark.slow
+def test_views_that_learned_votes_are_calibrated_on_them_where_they_are_there():
+    from train.calibrate import calibrate
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 1.5, (2000, 7)).astype(np.float32)
+    votes = people(softmax(logits), rng)
+    votes[:100] = 0.0  # images without a usable vote
+    labels = rng.integers(0, 7, 2000)  # of which nothing can be known
+    images = with_votes(labels, votes)
+    blend = calibrate(2 * logits, images, "blend")
+    assert blend.calibration.truth == "votes"
+    assert blend.calibration.temperature == pytest.approx(2, abs=0.1)
+    assert blend.calibration.ece_after < 0.03 < 0.1 < blend.calibration.ece_before
+    assert blend.n == 950
+    assert calibrate(2 * logits, images, "fer2013").calibration.temperature > 4
+    unvoted = calibrate(2 * logits, with_votes(labels, np.zeros_like(votes)), "blend")
+    assert unvoted.calibration.truth == "labels"
+    assert unvoted.n == 1000
+
+
 @pytest.mark.slow
 def test_overconfident_scores_are_mended_and_perfect_ones_left_alone():
     from train.calibrate import calibrate
@@ -28,10 +64,11 @@ def test_overconfident_scores_are_mended_and_perfect_ones_left_alone():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 1.5, (4000, 7)).astype(np.float32)
     labels = (rng.random((4000, 1)) > softmax(logits).cumsum(axis=1)).sum(axis=1).clip(0, 6)
-    perfect = calibrate(logits, labels)
+    images = with_votes(labels, np.zeros((4000, 7), np.float32))
+    perfect = calibrate(logits, images, "fer2013")
     assert perfect.calibration.temperature == pytest.approx(1, abs=0.06)
     assert perfect.calibration.ece_after < perfect.chance * 1.6
-    loud = calibrate(3 * logits, labels)
+    loud = calibrate(3 * logits, images, "fer2013")
     assert loud.calibration.temperature == pytest.approx(3, abs=0.2)
     assert loud.calibration.ece_before > 0.2
     assert loud.calibration.ece_after == pytest.approx(perfect.calibration.ece_after, abs=0.01)

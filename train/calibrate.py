@@ -10,26 +10,30 @@ from numpy.typing import NDArray
 from fer._stderr import silent_stderr
 from fer.displays import CoverageDisplay, ReliabilityDisplay
 from fer.metrics import (
+    ECE_BINS,
     Coverage,
+    Truth,
     calibration_error,
     coverage,
     fit_temperature,
+    rightness,
     softmax,
     uncertain_below,
 )
-from fer.spec import VIEWS, Calibration
+from fer.spec import TRUTHS, VIEWS, Calibration
 
 with silent_stderr():
     from fer._files import write_json
     from fer.nn import dataset
     from fer.nn import model as models
+    from fer.nn.dataset import Fer2013
     from train.command import add_data_options, add_report_options, new_parser, run
     from train.predict import logits_of, view_logits
 
 EPILOG = """examples:
   python -m train.calibrate --model runs/cpu/best.keras --data fer2013.zip
   python -m train.calibrate --model runs/cpu/best.keras --data fer2013.csv --view blend \\
-      --json calibration.json --plots plots
+      --votes fer2013new.csv --json calibration.json --plots plots
 """
 
 
@@ -41,13 +45,15 @@ class CalibrationReport:
         calibration: What goes into the spec.
         reliability_before: Reliability bins of the raw probabilities: see `calibration_error`.
         reliability_after: Those of the calibrated ones.
-        chance: Mean calibration error of answers that are perfectly calibrated, on as many
+        chance: Calibration error to expect of answers that are perfectly calibrated, on as many
             images: what is left even then.
         coverage: Accuracy against coverage of the calibrated probabilities.
         uncertain_share: Share of the images whose answer is called uncertain.
         accuracy_uncertain: Accuracy on these; None where there is none.
         accuracy_certain: Accuracy on the others.
         n: Number of images in that half.
+
+    Accuracy is the share of right labels, or of the people who agree: see `fer.spec.TRUTHS`.
     """
 
     calibration: Calibration
@@ -61,33 +67,43 @@ class CalibrationReport:
     n: int
 
 
-def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> CalibrationReport:
+def calibrate(logits: NDArray[np.float32], images: Fer2013, view: str) -> CalibrationReport:
     """Fits temperature and ``uncertain`` threshold on a random half, reports on the other.
 
+    The view ``fer2013`` answers what FER2013's label is. The others learned what people say, and
+    are measured against that where the votes are there.
+
     Args:
-        logits: Shape (N, 7), of images that were not trained on.
-        labels: Shape (N,), indices.
+        logits: Of the view, shape (N, 7).
+        images: The N images, none of them trained on.
+        view: One of `fer.spec.VIEWS`.
     """
-    order = np.random.default_rng(0).permutation(len(labels))
+    truth: Truth = images.labels
+    voted = images.votes.sum(axis=1) > 0
+    by_votes = view != "fer2013" and bool(voted.any())
+    if by_votes:
+        logits, truth = logits[voted], images.votes[voted]
+    order = np.random.default_rng(0).permutation(len(truth))
     fitted, held = order[: len(order) // 2], order[len(order) // 2 :]
-    temperature = fit_temperature(logits[fitted], labels[fitted])
-    threshold = uncertain_below(softmax(logits[fitted] / temperature), labels[fitted])
+    temperature = fit_temperature(logits[fitted], truth[fitted])
+    threshold = uncertain_below(softmax(logits[fitted] / temperature), truth[fitted])
     answers = softmax(logits[held] / temperature)
-    ece_before, before = calibration_error(softmax(logits[held]), labels[held])
-    ece_after, after = calibration_error(answers, labels[held])
+    ece_before, before = calibration_error(softmax(logits[held]), truth[held])
+    ece_after, after = calibration_error(answers, truth[held])
     uncertain = answers.max(axis=1) < threshold
-    right = answers.argmax(axis=1) == labels[held]
+    right = rightness(answers, truth[held])
     return CalibrationReport(
         calibration=Calibration(
             temperature=round(temperature, 6),
             ece_before=round(ece_before, 6),
             ece_after=round(ece_after, 6),
             uncertain_below=threshold,
+            truth="votes" if by_votes else "labels",
         ),
         reliability_before=before,
         reliability_after=after,
-        chance=_chance(answers),
-        coverage=coverage(answers, labels[held]),
+        chance=_chance(answers, truth[held]),
+        coverage=coverage(answers, truth[held]),
         uncertain_share=float(uncertain.mean()),
         accuracy_uncertain=float(right[uncertain].mean()) if uncertain.any() else None,
         accuracy_certain=float(right[~uncertain].mean()) if not uncertain.all() else None,
@@ -95,16 +111,21 @@ def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibra
     )
 
 
-def _chance(probabilities: NDArray[np.float32], draws: int = 200) -> float:
-    """Returns the mean calibration error if every label were drawn from its probabilities."""
+def _chance(probabilities: NDArray[np.float32], truth: Truth, draws: int = 200) -> float:
+    """Returns the mean calibration error if only chance parted confidence from accuracy.
+
+    What a bin's accuracy misses is taken from its images, which are then drawn anew.
+    """
     rng = np.random.default_rng(0)
-    steps = probabilities.cumsum(axis=1)
-    steps /= steps[:, -1:]
-    errors = []
-    for _ in range(draws):
-        labels = (rng.random((len(steps), 1)) > steps).sum(axis=1)
-        errors.append(calibration_error(probabilities, labels)[0])
-    return float(np.mean(errors))
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    missed = rightness(probabilities, truth) - confidence
+    total = 0.0
+    for bin in np.unique(bins):
+        inside = missed[bins == bin]
+        again = rng.choice(inside - inside.mean(), (draws, len(inside)))
+        total += float(np.abs(again.sum(axis=1)).mean())
+    return total / len(confidence)
 
 
 def _parse() -> argparse.Namespace:
@@ -116,7 +137,7 @@ def _parse() -> argparse.Namespace:
         EPILOG,
     )
     parser.add_argument("--model", type=Path, required=True, metavar="FILE.keras")
-    add_data_options(parser, votes=False)
+    add_data_options(parser)
     parser.add_argument("--view", choices=VIEWS, default="fer2013")
     add_report_options(parser)
     return parser.parse_args()
@@ -126,12 +147,13 @@ def _main() -> None:
     options = _parse()
     checkpoint = models.load_checkpoint(options.model)
     models.fold_head(checkpoint, options.view)  # refuses a view that nothing was learned for
-    images = dataset.load(options.data).split("PublicTest")
+    images = dataset.load(options.data, votes=options.votes).split("PublicTest")
     logits = view_logits(logits_of(checkpoint, images.images), options.view)
-    report = calibrate(logits, images.labels)
+    report = calibrate(logits, images, options.view)
     fitted = report.calibration
     print(f"{options.model.name}, view {options.view}, on the {report.n} images of PublicTest")
-    print("that did not fit the temperature:")
+    print("that did not fit the temperature. A confidence is the probability of")
+    print(f"{TRUTHS[fitted.truth]}.")
     print(f"  temperature                  {fitted.temperature:.3f}")
     print(f"  calibration error before     {fitted.ece_before:.4f}")
     print(f"  calibration error after      {fitted.ece_after:.4f}")
