@@ -144,6 +144,17 @@ def _probe() -> str:
     return "\n".join(lines)
 
 
+def _blend() -> str:
+    lines = ["| share of FER+ | mean recall | neutral | PublicTest |", "|---|---|---|---|"]
+    for row in _read(RESULTS / "blend.json"):
+        view = f" (view `{row['view']}`)" if row["view"] else ""
+        lines.append(
+            f"| {row['share']:g}{view} | {row['mean_recall']:.3f} "
+            f"| {row['recall']['neutral']:.2f} | {row['public_test']['value']:.1%} |"
+        )
+    return "\n".join(lines)
+
+
 def _parity() -> str:
     lines = [
         "| variant | MB | largest difference | mean | same label | accuracy | drop |",
@@ -179,6 +190,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "history_cpu": partial(_history, "cpu"),
     "history_paper": partial(_history, "paper"),
     "history_refine": partial(_history, "refine"),
+    "history_finish": partial(_history, "finish"),
+    "blend": _blend,
     "ablation": partial(_table, "ablation"),
     "comparison": partial(_table, "compare"),
     "probe": _probe,

@@ -23,7 +23,7 @@ with silent_stderr():
 
     from export import benchmark, bundle, parity
     from export.build import Job
-    from export.recipes import VARIANTS, Variant
+    from export.recipes import VARIANTS, Retrained, Variant
     from fer.nn import dataset
     from fer.nn import model as models
     from fer.nn.dataset import Fer2013
@@ -33,8 +33,11 @@ with silent_stderr():
     from train.predict import logits_of, view_logits
 
 SPLIT = "PublicTest"
+KEPT = "bundles that were written are whole"
+"""What an interruption leaves."""
 
 _CALIBRATION_PER_CLASS = 30
+_TRAINING_PER_CLASS = 1000
 
 EPILOG = """examples:
   python -m export --model runs/cpu/best.keras --data fer2013.zip --out exported
@@ -111,7 +114,9 @@ def _main() -> None:
             Path(folder).resolve(), options.model, options.view, measured.calibration.temperature
         )
         # As many of each class, and of Training alone: nothing here has seen what scores it.
-        job.write(_tiles(dataset.balanced(training, _CALIBRATION_PER_CLASS), model))
+        calibration = _tiles(dataset.balanced(training, _CALIBRATION_PER_CLASS), model)
+        trained = any(isinstance(variant.method, Retrained) for variant in variants)
+        job.write(calibration, _lessons(training, model) if trained else None)
         rows = _export(options, job, model, measured, reference, variants)
     failed = [row for row in rows if "fault" in row]
     write_json(options.out / "export.json", rows)
@@ -142,6 +147,17 @@ def _measured(checkpoint: keras.Model, held: Fer2013, view: str) -> bundle.Measu
 
 def _tiles(images: Fer2013, model: keras.Model) -> NDArray[np.float32]:
     return np.stack([make_tile(image, model.input_shape[1]) for image in images.images])
+
+
+def _lessons(
+    training: Fer2013, model: keras.Model
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Returns tiles, as many of each class, and what the model answers: see `Job.write`."""
+    print("asking the model about the tiles that variants are trained on")
+    tiles = _tiles(dataset.balanced(training, _TRAINING_PER_CLASS, seed=1), model)
+    whole = np.rint(tiles).astype(np.uint8)
+    answers = model.predict(whole.astype(np.float32), batch_size=64, verbose=0)
+    return whole, answers["probabilities"]
 
 
 def _export(
@@ -226,4 +242,4 @@ def _build(job: Job, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    run(_main)
+    run(_main, KEPT)

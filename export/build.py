@@ -1,7 +1,7 @@
 """Builds one variant: ``python -m export.build JOB VARIANT``, a process of its own.
 
-The converter keeps memory from one conversion to the next, which ends with its process.
-`python -m export` writes the job and reads the file.
+The converter keeps memory from one conversion to the next, and tfmot changes what ``tf.keras``
+means; neither survives its process. `python -m export` writes the job and reads the file.
 """
 
 import dataclasses
@@ -18,14 +18,15 @@ with silent_stderr():
     from numpy.typing import NDArray
 
     from export import flatbuffer
-    from export.recipes import VARIANTS, Converted, Variant
+    from export.recipes import VARIANTS, Converted, PostTraining, Promise, Retrained, Variant
     from fer.nn import model as models
     from fer.nn.convert import convert
 
 FLOAT32 = "float32.tflite"
 
 _NAME = "fer-edge"
-_SETTINGS, _CALIBRATION = "job.json", "calibration.npy"
+_SETTINGS, _CALIBRATION, _TRAINING = "job.json", "calibration.npy", "training.npz"
+_WEIGHT_ONLY = PostTraining("weight_only_wi8_afp32")
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,23 @@ class Job:
     view: str
     temperature: float
 
-    def write(self, calibration: NDArray[np.float32]) -> None:
-        """Writes the job and its representative tiles, shape (N, T, T, 3), in [0, 255]."""
+    def write(
+        self,
+        calibration: NDArray[np.float32],
+        training: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None,
+    ) -> None:
+        """Writes the job.
+
+        Args:
+            calibration: Representative tiles, shape (N, T, T, 3), in [0, 255].
+            training: For variants that are trained: tiles, shape (M, T, T, 3), and the model's
+                probabilities of them, shape (M, 7).
+        """
         values = {**dataclasses.asdict(self), "checkpoint": str(self.checkpoint.resolve())}
         del values["folder"]
         np.save(self.folder / _CALIBRATION, calibration)
+        if training:
+            np.savez(self.folder / _TRAINING, tiles=training[0], targets=training[1])
         (self.folder / _SETTINGS).write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
@@ -73,6 +86,8 @@ def build(job: Job, variant: Variant) -> bytes:
     method, promise = variant.method, variant.promise
     if isinstance(method, Converted):
         content = _converted(job, method)
+    elif isinstance(method, Retrained):
+        content = _retrained(job, method, promise)
     else:
         from export.quantize import quantize
 
@@ -95,6 +110,18 @@ def _converted(job: Job, method: Converted) -> bytes:
         tiles = job.calibration()
         return convert(job.model(), representative=tiles)
     return convert(job.model(), float16=method.mode == "float16")
+
+
+def _retrained(job: Job, method: Retrained, promise: Promise) -> bytes:
+    from export.quantize import quantize
+    from export.retrain import retrain
+
+    keras.utils.set_random_seed(0)
+    with np.load(job.folder / _TRAINING, allow_pickle=False) as training:
+        content = retrain(job.model(), method, training["tiles"], training["targets"])
+    if method.quantize:
+        return content
+    return quantize(content, _WEIGHT_ONLY, promise, job.calibration())
 
 
 def _main() -> None:

@@ -1,5 +1,6 @@
 """The parity gate: an exported file that breaks a promise of its variant is not written."""
 
+import gzip
 import re
 import struct
 from collections import Counter
@@ -203,6 +204,9 @@ def _graph_faults(exported: Path, promise: Promise) -> Iterator[str]:
     low, high = promise.megabytes
     if not low <= (size := len(content) / 1e6) <= high:
         yield f"{size:.2f} MB (from {low:g} to {high:g})"
+    most = promise.gzip_megabytes
+    if most and not (size := len(gzip.compress(content)) / 1e6) <= most:
+        yield f"{size:.2f} MB compressed (at most {most:g})"
     yield from _boundary_faults(interpreter, promise)
 
 

@@ -30,6 +30,7 @@ class Promise:
             they quantize as they go, and ``float32`` that the weights are restored first.
         tolerance: How far another runtime's probabilities may be from the file's own on the
             golden tiles.
+        gzip_megabytes: Largest size of the file when compressed; None for any.
     """
 
     weights: str
@@ -44,6 +45,7 @@ class Promise:
     max_drop: float
     activations: str = "int8"
     tolerance: float = 1e-3
+    gzip_megabytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,24 @@ class PostTraining:
 
     recipe: str
     clip: bool = False
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """Fine-tuning of a tf_keras twin with tensorflow-model-optimization, towards the model.
+
+    Attributes:
+        steps: Steps of 32 images.
+        quantize: Whether to train with quantization simulated; else the weights alone are
+            quantized, after training.
+        sparsity: Share of a pruned kernel's weights that become zero, in [0, 1).
+        clusters: Number of different values in a clustered kernel; 0 for any.
+    """
+
+    steps: int
+    quantize: bool = False
+    sparsity: float = 0.0
+    clusters: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +105,7 @@ class Variant:
 
     name: str
     description: str
-    method: Converted | PostTraining
+    method: Converted | PostTraining | Retrained
     promise: Promise
     published: bool = True
 
@@ -115,6 +135,8 @@ def _int8(
 
 
 _STATIC = {"max_difference": 0.8, "mean_difference": 0.04, "min_agreement": 0.85}
+
+_RETRAINED = {"max_difference": 0.9, "mean_difference": 0.06, "min_agreement": 0.75}
 
 VARIANTS: dict[str, Variant] = {
     variant.name: variant
@@ -216,6 +238,30 @@ VARIANTS: dict[str, Variant] = {
                 activations="int16",
                 tolerance=_INTEGER_TOLERANCE,
             ),
+        ),
+        Variant(
+            "qat_int8",
+            "integers throughout, pixels in, trained with quantization simulated",
+            Retrained(steps=200, quantize=True),
+            _int8(io="uint8", evidence=False, max_drop=0.5, **_RETRAINED),
+        ),
+        Variant(
+            "pruned_int8",
+            "weight-only int8 with half of the large kernels zero: small when compressed",
+            Retrained(steps=200, sparsity=0.5),
+            _float("int8", (4.0, 5.0), max_drop=3.0, gzip_megabytes=3.0, **_RETRAINED),
+        ),
+        Variant(
+            "clustered_int8",
+            "weight-only int8 with 32 values a large kernel: small when compressed",
+            Retrained(steps=60, clusters=32),
+            _float("int8", (4.0, 5.0), max_drop=3.0, gzip_megabytes=3.5, **_RETRAINED),
+        ),
+        Variant(
+            "prune_qat",
+            "quantization-aware training that keeps half of the large kernels zero",
+            Retrained(steps=200, sparsity=0.5, quantize=True),
+            _int8(io="uint8", evidence=False, max_drop=3.0, gzip_megabytes=3.5, **_RETRAINED),
         ),
         Variant(
             "converter_int8",

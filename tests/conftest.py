@@ -83,3 +83,21 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def inference():
+    """The shipped checkpoint's inference model."""
+    from fer.nn import model as models
+    from fer.recognizer import DEFAULT_BUNDLE
+
+    checkpoint = models.load_checkpoint(DEFAULT_BUNDLE / "model.keras")
+    return models.inference_model(checkpoint, "blend")
+
+
+@pytest.fixture(scope="session")
+def float32(inference):
+    """Its float32 file's content."""
+    from fer.nn.convert import convert
+
+    return convert(inference)

@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from export import bundle, flatbuffer, parity, verify
 from export.golden import golden_tiles
-from export.recipes import VARIANTS, Converted, PostTraining
+from export.recipes import VARIANTS, Converted, PostTraining, Retrained
 from fer.labels import LABELS
 from fer.metrics import softmax
 from fer.recognizer import DEFAULT_BUNDLE
@@ -26,7 +26,7 @@ STATIC = "full_int8", "full_int8_float_io", "mixed_int8", "int16x8"
 
 def test_the_table_has_what_the_readme_lists_and_bounds_that_can_fail():
     methods = {type(variant.method) for variant in VARIANTS.values()}
-    assert methods == {Converted, PostTraining}
+    assert methods == {Converted, PostTraining, Retrained}
     for name, variant in VARIANTS.items():
         promise = variant.promise
         assert name == variant.name
@@ -119,36 +119,6 @@ def test_a_file_without_its_evidence_gives_the_same_probabilities(tmp_path):
     assert less.predict(tiles).evidence.shape == (1, 0, 0, 7)
 
 
-@pytest.mark.slow
-def test_a_model_with_other_classes_or_another_extractor_is_refused(tmp_path, monkeypatch, capsys):
-    import keras
-
-    import export.__main__ as command
-    from fer.nn import model as models
-    from train.command import run as run_command
-
-    image = keras.Input((48, 48, 3), name="image")
-    luminance = keras.layers.Conv2D(3, 1, use_bias=False, name="luminance")(image)
-    inside = keras.Input((None, None, 3))
-    small = keras.Model(inside, keras.layers.Conv2D(8, 3, 16)(inside), name="backbone")
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(small(luminance))
-    for classes, says in ((5, "must have the classes"), (7, "must be an EfficientNetB0")):
-        heads = {
-            head: keras.layers.Dense(classes, name=head, kernel_initializer="ones")(pooled)
-            for head in models.HEADS
-        }
-        path = tmp_path / f"{classes}.keras"
-        models.save(keras.Model(image, heads), path)
-        options = ["--model", path, "--data", tmp_path / "none.csv", "--out", tmp_path / "out"]
-        monkeypatch.setattr(sys, "argv", ["export", *map(str, options)])
-        with pytest.raises(SystemExit) as stopped:
-            run_command(command._main)
-        assert stopped.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert says in line
-    assert not (tmp_path / "out").exists()
-
-
 def test_constants_are_counted_by_type():
     counts = flatbuffer.constants(shipped())
     assert counts["int8"] > 0.95 * counts.total()
@@ -212,28 +182,12 @@ def test_a_folder_that_is_no_bundle_is_refused(copied, monkeypatch, capsys, miss
 
 
 @pytest.fixture(scope="module")
-def inference():
-    """The shipped checkpoint's inference model."""
-    from fer.nn import model as models
-
-    checkpoint = models.load_checkpoint(DEFAULT_BUNDLE / "model.keras")
-    return models.inference_model(checkpoint, "blend")
-
-
-@pytest.fixture(scope="module")
 def reference(inference):
     """The golden tiles, with the labels that the Keras model gives them."""
     tiles = np.stack([*golden_tiles(inference.input_shape[1]).values()]).astype(np.float32)
     answers = inference.predict(tiles, verbose=0)
     probabilities = answers["probabilities"]
     return parity.Reference(tiles, probabilities.argmax(axis=1), probabilities, answers["evidence"])
-
-
-@pytest.fixture(scope="module")
-def float32(inference):
-    from fer.nn.convert import convert
-
-    return convert(inference)
 
 
 def quantized(name, float32, reference):
@@ -369,42 +323,43 @@ def test_the_gate_refuses_weights_left_outside_the_file(reference, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_writes_nothing_when_the_gate_is_shut(float32, tmp_path, monkeypatch, capsys):
-    import export.__main__ as command
-    from tests.synthetic import drawn, rows, write_csv
-    from train.command import run as run_command
-
-    def shut(*_):
-        raise parity.ParityError("weight_only_int8: label agreement 50% (at least 97%)")
-
-    def built(job, name):
-        (job.folder / f"{name}.tflite").write_bytes(float32)
-        return job.folder / f"{name}.tflite"
-
-    data = write_csv(tmp_path / "fer2013.csv", rows(drawn({"Training": 2, "PublicTest": 3})))
-    monkeypatch.setenv("FER_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(command, "_build", built)
-    monkeypatch.setattr(command.parity, "check", shut)
-    out = tmp_path / "out"
-    options = ["--model", DEFAULT_BUNDLE / "model.keras", "--data", data, "--out", out,
-               "--variants", "weight_only_int8"]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["export", *map(str, options)])
-    with pytest.raises(SystemExit) as stopped:
-        run_command(command._main)
-    assert stopped.value.code == 1
-    assert "not written: weight_only_int8: label agreement 50%" in capsys.readouterr().out
-    assert [path.name for path in out.iterdir()] == ["export.json"]
+def test_the_gate_refuses_a_file_that_is_not_as_small_as_pruning_makes_it(
+    float32, reference, tmp_path
+):
+    file = tmp_path / MODEL_FILE
+    file.write_bytes(quantized("weight_only_int8", float32, reference))
+    broken(file, reference, "pruned_int8", "MB compressed")
+    broken(file, reference, "clustered_int8", "MB compressed")
 
 
 @pytest.mark.slow
-def test_a_variant_that_cannot_be_built_says_why(tmp_path):
-    from export.__main__ import _build
+@pytest.mark.parametrize("name", ["qat_int8", "clustered_int8"])
+def test_a_variant_that_is_trained_starts_equal_and_ends_as_promised(
+    name, inference, reference, tmp_path
+):
+    """In a process of its own, as tfmot changes what tf.keras means."""
+    import subprocess
+
     from export.build import Job
 
-    job = Job(tmp_path, Path("no.keras"), "blend", 1.0)
-    job.write(np.zeros((1, 48, 48, 3), np.float32))
-    with pytest.raises(parity.ParityError, match=r"cannot be built: .*no\.keras"):
-        _build(job, "float32")
+    job = Job(tmp_path, DEFAULT_BUNDLE / "model.keras", "blend", 1.0)
+    job.write(reference.tiles, (reference.tiles.astype(np.uint8), reference.probabilities))
+    code = (
+        "import dataclasses, sys; from pathlib import Path; from export import build;"
+        "from export.recipes import VARIANTS; job = build.Job.read(Path(sys.argv[1]));"
+        "v = VARIANTS[sys.argv[2]]; m = dataclasses.replace(v.method, steps=1);"
+        "content = build.build(job, dataclasses.replace(v, method=m));"
+        "(job.folder / 'trained.tflite').write_bytes(content)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), name],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    parity.check(tmp_path / "trained.tflite", reference, any_answer(name))
 
 
 MEDIAPIPE = Path(__file__).parents[1] / ".venv-mediapipe" / "bin" / "python"

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from fer.labels import LABELS
+from fer.recognizer import DEFAULT_BUNDLE
 from tests.synthetic import drawn, rows, tree, write_csv, write_tree, write_zip
 
 pytestmark = pytest.mark.slow
@@ -412,6 +414,19 @@ def test_a_linear_probe_learns_what_is_linear_and_the_command_reports_it(tmp_pat
     values = json.loads(report.read_text())
     assert values["images"] == 8 * len(LABELS)
     assert values["public_test_accuracy"]["n"] == 3 * len(LABELS)
+
+
+def test_shares_of_the_blend_are_scored_on_photos_and_tiles(tmp_path, data, cache, astronaut):
+    photos = tmp_path / "photos" / "happy"
+    photos.mkdir(parents=True)
+    shutil.copy(astronaut, photos / "a.png")
+    report = tmp_path / "blend.json"
+    options = ("train.blend", "--model", DEFAULT_BUNDLE / "model.keras", "--data", data)
+    done = run(*options, "--photos", photos.parent, "--json", report, FER_CACHE_DIR=cache)
+    table = json.loads(report.read_text())
+    assert [row["view"] for row in table if row["view"]] == ["fer2013", "blend", "ferplus"]
+    assert all(row["recall"] == {"happy": 1.0} for row in table)
+    assert done.stdout.count("95% interval") == len(table)
 
 
 def test_levers_are_compared_once_each_and_in_one_table(tmp_path, data, cache):

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -134,8 +135,32 @@ def check_settings(path: Path, settings: dict[str, object]) -> None:
         )
 
 
-def run(main: Callable[[], None]) -> None:
-    """Runs a command: bad input is one line on stderr and exit 2, a failed run exit 1."""
+_KEPT = "finished work is kept: start again (train: with --resume)"
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which is to leave as little behind as Ctrl-C."""
+
+
+def run(main: Callable[[], None], kept: str = _KEPT) -> None:
+    """Runs a command: bad input is one line on stderr and exit 2, a failed run exit 1.
+
+    Args:
+        main: The command.
+        kept: What an interruption leaves, for its message.
+    """
+
+    def terminate(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        _run(main, kept)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(main: Callable[[], None], kept: str) -> None:
     conflict = conflicting_install()
     if conflict:
         _leave(2, conflict)
@@ -147,8 +172,10 @@ def run(main: Callable[[], None]) -> None:
         _leave(1, str(error))
     except OSError as error:
         _leave(1, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+    except _Terminated:
+        _leave(128 + signal.SIGTERM, f"interrupted; {kept}")
     except KeyboardInterrupt:
-        _leave(130, "interrupted; finished work is kept: start again (train: with --resume)")
+        _leave(128 + signal.SIGINT, f"interrupted; {kept}")
 
 
 def _leave(code: int, message: str) -> None:

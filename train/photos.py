@@ -47,19 +47,19 @@ def score_photos(
     others = [name for name in VIEWS if name != view] if model.suffix == ".keras" else []
     has_spec = (model.parent / "spec.json").exists()
     crop = ModelSpec.load(model.parent).crop if has_spec else FER2013_CROP
-    squares, labels, found = _crops(photos, crop)
+    squares, labels, found = crops(photos, crop)
     if not found.any():
         raise DatasetError(f"photos: no face was found in any of {len(labels)} photos of {photos}")
     probabilities = predict(squares)
     result = classify(probabilities, labels[found])
     right = np.zeros(len(labels), bool)
     right[found] = probabilities.argmax(axis=1) == labels[found]
-    scores = _scores(right, labels)
+    scores = recalls(right, labels)
     print(f"{model.name} on {photos.name}, view {view or 'unknown (no spec.json)'}")
     print(f"  faces found {found.sum()} of {len(labels)} photos")
     print(f"  accuracy    {Accuracy(**scores['accuracy'])}")
-    recalls = "  ".join(f"{label} {value:.2f}" for label, value in scores["recall"].items())
-    print(f"  mean recall {scores['mean_recall']:.4f}   {recalls}")
+    listed = "  ".join(f"{label} {value:.2f}" for label, value in scores["recall"].items())
+    print(f"  mean recall {scores['mean_recall']:.4f}   {listed}")
     print(f"\nof the {found.sum()} faces found:")
     show(result)
     views = {}
@@ -68,7 +68,7 @@ def score_photos(
             answers = open_model(model, other)[0](squares)
             hits = np.zeros(len(labels), bool)
             hits[found] = answers.argmax(axis=1) == labels[found]
-            views[other] = _scores(hits, labels)
+            views[other] = recalls(hits, labels)
             print(f"view {other}: mean recall {views[other]['mean_recall']:.4f}")
     if plots:
         save_plots(result, plots, f"photos, view {view}", "photos")
@@ -87,7 +87,7 @@ def score_photos(
     }
 
 
-def _scores(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, Any]:
+def recalls(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, Any]:
     """Returns accuracy, recall per class and their mean over all photos, faces found or not."""
     recall = {
         label: float(right[labels == index].mean())
@@ -101,7 +101,7 @@ def _scores(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, An
     }
 
 
-def _crops(
+def crops(
     photos: Path, crop: CropSpec
 ) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64], NDArray[np.bool_]]:
     """Returns a crop (S, S, 3) per face, all photos' labels (N,) and which (N,) have a face."""

@@ -82,7 +82,7 @@ REFINE = dataclasses.replace(
 # augmentation revisited").
 FINISH = dataclasses.replace(
     REFINE,
-    stages=(Stage("finish", 6, True, learning_rate=2e-4, schedule="cosine", frozen_blocks=2),),
+    stages=(Stage("finish", 4, True, learning_rate=2e-4, schedule="cosine", frozen_blocks=2),),
     label_smoothing=0.0,
     ema=0.998,
     augmentation=dataclasses.replace(REFINE.augmentation, erase=0.15, mixup=0.0),

@@ -1,0 +1,209 @@
+"""The export's commands: what they write, what they refuse, what an interruption leaves."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import parity, verify
+from fer.nn import dataset
+from fer.recognizer import DEFAULT_BUNDLE
+from fer.runtime import MODEL_FILE
+from fer.tile import make_tile
+from tests.synthetic import drawn, rows, write_csv
+
+pytestmark = pytest.mark.slow
+
+DATA = drawn({"Training": 2, "PublicTest": 3})
+
+
+@pytest.fixture
+def export(tmp_path, monkeypatch, capsys, float32):
+    """Runs the command in this process on a ready float32 file; returns exit code and output."""
+    import export.__main__ as command
+    from train.command import run
+
+    def built(job, name):
+        (job.folder / f"{name}.tflite").write_bytes(float32)
+        return job.folder / f"{name}.tflite"
+
+    monkeypatch.setenv("FER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(command, "_build", built)
+    monkeypatch.setattr(command.benchmark, "measure", lambda *_: None)
+    monkeypatch.setattr(command.benchmark, "table", lambda _: "")
+    data = write_csv(tmp_path / "fer2013.csv", rows(DATA))
+
+    def start(variant, *more, model=DEFAULT_BUNDLE / "model.keras", data=data):
+        options = ("--model", model, "--data", data, "--out", tmp_path / "out",
+                   "--variants", variant, *more)  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["export", *map(str, options)])
+        try:
+            run(command._main, command.KEPT)
+        except SystemExit as stopped:
+            return stopped.code, *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return start
+
+
+def left(tmp_path):
+    out = tmp_path / "out"
+    return sorted(path.name for path in out.iterdir()) if out.exists() else []
+
+
+def test_a_bundle_is_written_whole_and_replaced_only_on_demand(
+    export, tmp_path, monkeypatch, capsys
+):
+    assert export("float32")[0] == 0
+    assert left(tmp_path) == ["export.json", "float32"]
+    bundle = tmp_path / "out" / "float32"
+    assert verify.verify(bundle).faults == []
+    (bundle / "labels.txt").write_text("mine")
+    code, _, said = export("float32")
+    assert code == 2
+    assert said.endswith(f"{bundle} exists already: add --overwrite\n")
+    assert (bundle / "labels.txt").read_text() == "mine"
+    assert export("float32", "--overwrite")[0] == 0
+    assert verify.verify(bundle).faults == []
+
+
+def test_ranges_come_from_training_images_alone_as_many_of_each_class(
+    export, tmp_path, monkeypatch
+):
+    import export.build as build
+
+    written = []
+    monkeypatch.setattr(build.Job, "write", lambda job, tiles, training: written.append(tiles))
+    assert export("float32")[0] == 0
+    (tiles,) = written
+    training = DATA.split("Training")
+    side = tiles.shape[1]
+    known = {make_tile(image, side).tobytes(): label
+             for image, label in zip(training.images, training.labels, strict=True)}  # fmt: skip
+    assert sorted(known[tile.tobytes()] for tile in tiles) == sorted(training.labels)
+
+
+def test_a_balanced_choice_has_as_many_of_each_class_and_is_the_same_again():
+    many = drawn({"Training": 6})
+    chosen = dataset.balanced(many, 4)
+    assert np.bincount(chosen.labels).tolist() == [4] * 7
+    assert (dataset.balanced(many, 4).names == chosen.names).all()
+    assert (dataset.balanced(many, 4, seed=1).names != chosen.names).any()
+
+
+def test_the_command_writes_nothing_when_the_gate_is_shut(export, tmp_path, monkeypatch):
+    def shut(*_):
+        raise parity.ParityError("weight_only_int8: label agreement 50% (at least 97%)")
+
+    monkeypatch.setattr(parity, "check", shut)
+    code, out, _ = export("weight_only_int8")
+    assert code == 1
+    assert "not written: weight_only_int8: label agreement 50%" in out
+    assert left(tmp_path) == ["export.json"]
+
+
+def test_data_without_publictest_is_refused(export, tmp_path):
+    only = DATA.take(DATA.splits == "Training")
+    code, _, said = export("float32", data=write_csv(tmp_path / "some.csv", rows(only)))
+    assert code == 2
+    assert said.startswith("error: ")
+    assert "'PublicTest'" in said
+    assert left(tmp_path) == []
+
+
+def test_no_room_on_disk_leaves_no_half_bundle(export, tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def full(path, content):
+        if path.name == MODEL_FILE:
+            write(path, content[:1000])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, _, said = export("float32")
+    assert code == 1
+    assert "No space left on device" in said
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_the_bundles_that_were_there(export, tmp_path, monkeypatch, how):
+    assert export("float32")[0] == 0
+    before = (tmp_path / "out" / "float32" / "manifest.json").read_bytes()
+    monkeypatch.setattr(parity, "check", lambda *_: os.kill(os.getpid(), how))
+    code, _, said = export("float32,float16", "--overwrite")
+    assert code == 128 + how
+    assert said.splitlines()[-1] == "error: interrupted; bundles that were written are whole"
+    assert left(tmp_path) == ["export.json", "float32"]
+    assert (tmp_path / "out" / "float32" / "manifest.json").read_bytes() == before
+
+
+def test_a_model_with_other_classes_or_another_extractor_is_refused(export, tmp_path):
+    import keras
+
+    from fer.nn import model as models
+
+    image = keras.Input((48, 48, 3), name="image")
+    luminance = keras.layers.Conv2D(3, 1, use_bias=False, name="luminance")(image)
+    inside = keras.Input((None, None, 3))
+    small = keras.Model(inside, keras.layers.Conv2D(8, 3, 16)(inside), name="backbone")
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(small(luminance))
+    for classes, says in ((5, "must have the classes"), (7, "must be an EfficientNetB0")):
+        heads = {
+            head: keras.layers.Dense(classes, name=head, kernel_initializer="ones")(pooled)
+            for head in models.HEADS
+        }
+        path = tmp_path / f"{classes}.keras"
+        models.save(keras.Model(image, heads), path)
+        code, _, said = export("float32", model=path)
+        assert code == 2
+        (line,) = said.splitlines()
+        assert says in line
+    assert left(tmp_path) == []
+
+
+def test_a_variant_that_cannot_be_built_says_why(tmp_path):
+    from export.__main__ import _build
+    from export.build import Job
+
+    job = Job(tmp_path, Path("no.keras"), "blend", 1.0)
+    job.write(np.zeros((1, 48, 48, 3), np.float32))
+    with pytest.raises(parity.ParityError, match=r"cannot be built: .*no\.keras"):
+        _build(job, "float32")
+
+
+def test_a_folder_without_bundles_cannot_be_measured(tmp_path, monkeypatch, capsys):
+    from export import benchmark
+    from train.command import run
+
+    monkeypatch.setattr(sys, "argv", ["benchmark", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        run(benchmark._main)
+    assert stopped.value.code == 2
+    assert "DIR must hold bundles of python -m export" in capsys.readouterr().err
+
+
+def test_a_bundle_is_verified_where_there_is_no_tensorflow():
+    code = (
+        "import sys\n"
+        "for name in ('tensorflow', 'keras', 'tf_keras'): sys.modules[name] = None\n"
+        "from export import verify\n"
+        f"sys.argv = ['verify', {str(DEFAULT_BUNDLE)!r}, '--json']\n"
+        "sys.exit(verify._main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["differences"]) == 20
