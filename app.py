@@ -29,7 +29,7 @@ from fer._conflict import conflicting_install
 from fer._stderr import silent_stderr
 from fer.image import ImageDecodeError, load_image
 from fer.labels import LABELS
-from fer.overlay import encode_jpeg, evidence_tile, fit_photo, grey_tile
+from fer.overlay import encode_jpeg, fit_photo, grey_tile, importance_tile
 from fer.recognizer import DEFAULT_BUNDLE, EmotionRecognizer, FaceEmotion
 from fer.spec import TRUTHS, Calibration
 
@@ -50,6 +50,7 @@ COLOURS = {
 _BAD = 2
 _PHOTO_SIDE = 1280  # pixels: as much as the page can show
 _TILE_SIDE = 288
+_EXPLAINED = 3  # faces: each costs about as long as finding all of them
 _UPLOAD_AGE = 60  # seconds, before an upload's temporary file is deleted
 _UPLOAD_CHECK = 30  # seconds between two looks for such files
 _AT_ONCE = 4  # photos read at the same time
@@ -353,13 +354,13 @@ def _panel_html(face: FaceEmotion, number: int) -> str:
         )
     size = face.tile.shape[0]
     seen = _img(grey_tile(face.tile, _TILE_SIDE), f"Face {number} in grey, {size} by {size} pixels")
-    evidence = ""
-    if face.evidence.size:  # a file that was exported without its evidence has none to show
+    why = ""
+    if face.importance is not None:
         picture = _img(
-            evidence_tile(face.tile, face.evidence, face.label, _TILE_SIDE),
-            f"Face {number} with the evidence for {face.label} laid over it",
+            importance_tile(face.tile, face.importance, _TILE_SIDE),
+            f"Face {number} with the parts that speak for {face.label} laid over it",
         )
-        evidence = (
+        why = (
             f'<figure>{picture}<figcaption><span><i style="color:#e69f00">&#9632;</i> speaks for '
             f'{face.label},</span> <span><i style="color:#0072b2">&#9632;</i> against</span>'
             "</figcaption></figure>"
@@ -372,7 +373,7 @@ def _panel_html(face: FaceEmotion, number: int) -> str:
         '</caption><thead><tr><th scope="col">Expression</th><th scope="col">Bar</th>'
         f'<th scope="col">Probability</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
         f'<div class="fer-why"><figure>{seen}<figcaption>What the network saw</figcaption></figure>'
-        f"{evidence}</div>"
+        f"{why}</div>"
         "</section>"
     )
 
@@ -387,7 +388,7 @@ def _read(recognizer: EmotionRecognizer, path: str) -> tuple[NDArray[np.uint8], 
     except ImageDecodeError as error:
         # Visitors know their file's name, and need not know where the server put it.
         raise ImageDecodeError(str(error).replace(f"{file.parent}{os.sep}", "")) from error
-    return photo, recognizer.recognize(photo)
+    return photo, recognizer.recognize(photo, explained=_EXPLAINED)
 
 
 def _img(picture: NDArray[np.uint8], alt: str) -> str:
@@ -430,7 +431,7 @@ probabilities. An expression is not a feeling: the model reads faces, not minds.
 
 WAITING_HTML = message_html(
     "Your result appears here",
-    "Seven bars for every face, and where in the face the network saw the evidence. Photos with "
+    "Seven bars for every face, and which parts of the face speak for the answer. Photos with "
     "several faces are welcome.",
     role="note",
 )

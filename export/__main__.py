@@ -1,6 +1,7 @@
 """Exports a checkpoint: ``python -m export --model best.keras --data fer2013.zip --out DIR``."""
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,7 @@ with silent_stderr():
     from fer.nn.dataset import Fer2013
     from fer.nn.fit import TrainingError
     from train.calibrate import calibrate
-    from train.command import add_data_options, new_parser, run, training_images
+    from train.command import add_data_options, fingerprint, new_parser, run, training_images
     from train.predict import logits_of, view_logits
 
 SPLIT = "PublicTest"
@@ -38,9 +39,11 @@ KEPT = "bundles that were written are whole"
 
 _CALIBRATION_PER_CLASS = 30
 _TRAINING_PER_CLASS = 1000
+_CHUNK = 256
 
 EPILOG = """examples:
-  python -m export --model runs/cpu/best.keras --data fer2013.zip --out exported
+  python -m export --model runs/cpu/best.keras --data fer2013.zip --votes fer2013new.csv \\
+      --out exported
   python -m export --model runs/cpu/best.keras --data fer2013.zip --view fer2013 \\
       --variants float32,mixed_int8 --out exported-fer2013
 """
@@ -81,12 +84,12 @@ def _chosen(text: str) -> list[Variant]:
 
 def _replace(target: Path, new: Path, old: Path) -> None:
     """Puts a new folder in the place of an old one, which comes back if that fails."""
-    if target.exists():
-        target.rename(old)
     try:
+        if target.exists():
+            target.rename(old)
         new.rename(target)
-    except BaseException:  # an interruption too
-        if old.exists():
+    except BaseException:  # an interruption too, which may come after either
+        if old.exists() and not target.exists():
             old.rename(target)
         raise
 
@@ -103,7 +106,7 @@ def _main() -> None:
     data = dataset.load(options.data, votes=options.votes)
     held = data.split(SPLIT)
     training, _ = training_images(data, [])
-    measured = _measured(checkpoint, held, options.view)
+    measured = _measured(checkpoint, fingerprint(options.model), held, options.view)
     model = models.inference_model(checkpoint, options.view, measured.calibration.temperature)
     tiles = _tiles(held, model)
     answers = model.predict(tiles, batch_size=64, verbose=0)
@@ -119,16 +122,17 @@ def _main() -> None:
         job.write(calibration, _lessons(training, model) if trained else None)
         rows = _export(options, job, model, measured, reference, variants)
     failed = [row for row in rows if "fault" in row]
+    rows = _with_earlier(options.out / "export.json", rows)
     write_json(options.out / "export.json", rows)
     written = [options.out / row["variant"] for row in rows if "bundle" in row]
     if written:
         print("\nmeasuring size, latency and memory")
         print(benchmark.table(benchmark.measure(options.out, written)))
     if failed:
-        raise TrainingError(f"parity failed for {len(failed)} of {len(variants)} variants")
+        raise TrainingError(f"{len(failed)} of {len(variants)} variants were not written")
 
 
-def _measured(checkpoint: keras.Model, held: Fer2013, view: str) -> bundle.Measured:
+def _measured(checkpoint: keras.Model, sha256: str, held: Fer2013, view: str) -> bundle.Measured:
     print(f"calibrating on half of {SPLIT}, view {view}")
     logits = logits_of(checkpoint, held.images)
     accuracy = {
@@ -142,22 +146,35 @@ def _measured(checkpoint: keras.Model, held: Fer2013, view: str) -> bundle.Measu
         f"  ECE against {calibration.truth}: {calibration.ece_before:.4f} before, "
         f"{calibration.ece_after:.4f} after (temperature {calibration.temperature:.3f})"
     )
-    return bundle.Measured(SPLIT, accuracy, calibration)
+    return bundle.Measured(SPLIT, accuracy, calibration, sha256)
 
 
 def _tiles(images: Fer2013, model: keras.Model) -> NDArray[np.float32]:
     return np.stack([make_tile(image, model.input_shape[1]) for image in images.images])
 
 
+def _with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns rows, and those of other variants that the same checkpoint and view gave before."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    source = {key: rows[0][key] for key in ("checkpoint_sha256", "view")}
+    known = {row["variant"]: row for row in before if source.items() <= row.items()}
+    known |= {row["variant"]: row for row in rows}
+    return [known[name] for name in VARIANTS if name in known]
+
+
 def _lessons(
     training: Fer2013, model: keras.Model
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Returns tiles, as many of each class, and what the model answers: see `Job.write`."""
+    """Returns tiles, a thousand of each class at most, and the model's answers: see `Job.write`."""
     print("asking the model about the tiles that variants are trained on")
-    tiles = _tiles(dataset.balanced(training, _TRAINING_PER_CLASS, seed=1), model)
-    whole = np.rint(tiles).astype(np.uint8)
-    answers = model.predict(whole.astype(np.float32), batch_size=64, verbose=0)
-    return whole, answers["probabilities"]
+    images = dataset.balanced(training, _TRAINING_PER_CLASS, seed=1).images
+    parts, answers = [], []
+    for start in range(0, len(images), _CHUNK):  # as float32 all at once they would fill memory
+        some = images[start : start + _CHUNK]
+        tiles = np.rint([make_tile(image, model.input_shape[1]) for image in some])
+        answers.append(model.predict(tiles, batch_size=64, verbose=0)["probabilities"])
+        parts.append(tiles.astype(np.uint8))
+    return np.concatenate(parts), np.concatenate(answers)
 
 
 def _export(
@@ -180,7 +197,12 @@ def _export(
     for variant in (bar := tqdm(variants, unit="variant", leave=False, disable=None)):
         bar.set_postfix_str(variant.name)
         started = time.monotonic()
-        row: dict[str, Any] = {"variant": variant.name, "published": variant.published}
+        row: dict[str, Any] = {
+            "variant": variant.name,
+            "published": variant.published,
+            "checkpoint_sha256": measured.checkpoint,
+            "view": options.view,
+        }
         rows.append(row)
         try:
             content = _build(job, variant.name).read_bytes()

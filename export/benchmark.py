@@ -77,13 +77,18 @@ def measure(folder: Path, bundles: list[Path], runs: int = LEAST_RUNS) -> dict[s
         runs: Inferences of each file at each number of threads.
 
     Raises:
-        ValueError: If a manifest is not whole.
+        ValueError: If a manifest is not whole, or they are of different checkpoints.
     """
     order = list(VARIANTS)
     bundles = sorted(
         bundles, key=lambda path: order.index(path.name) if path.name in order else len(order)
     )
     manifests = {path: _manifest(path) for path in bundles}
+    if len({manifest.get("checkpoint_sha256") for manifest in manifests.values()}) > 1:
+        raise ValueError(
+            f"DIR must hold bundles of one checkpoint, {folder} has some of others: "
+            "export them again with --overwrite"
+        )
     files = {path.name: path / MODEL_FILE for path in bundles}
     times = {threads: latencies(files, threads, runs) for threads in THREADS}
     peaks = {kind: peak(kind) for kind in ("float32", "int8")}
@@ -196,16 +201,17 @@ import sys
 from pathlib import Path
 from ai_edge_litert.interpreter import Interpreter
 import numpy as np
-def peak():
+def memory(kind):
     text = Path("/proc/self/status").read_text()
-    return 1024 * int(text.split("VmHWM:")[1].split()[0])
-before = peak()
+    return 1024 * int(text.split(kind + ":")[1].split()[0])
+Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of importing
+before = memory("VmRSS")
 interpreter = Interpreter(model_path=sys.argv[1], num_threads=1)
 run = interpreter.get_signature_runner("serving_default")
 image = run.get_input_details()["image"]
 for _ in range(3):
     run(image=np.zeros(image["shape"], image["dtype"]))
-print(peak() - before)
+print(memory("VmHWM") - before)
 """
 
 

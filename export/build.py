@@ -25,7 +25,7 @@ with silent_stderr():
 FLOAT32 = "float32.tflite"
 
 _NAME = "fer-edge"
-_SETTINGS, _CALIBRATION, _TRAINING = "job.json", "calibration.npy", "training.npz"
+_SETTINGS, _CALIBRATION, _TRAINING = "job.json", "calibration.npz", "training.npz"
 _WEIGHT_ONLY = PostTraining("weight_only_wi8_afp32")
 
 
@@ -59,7 +59,7 @@ class Job:
         """
         values = {**dataclasses.asdict(self), "checkpoint": str(self.checkpoint.resolve())}
         del values["folder"]
-        np.save(self.folder / _CALIBRATION, calibration)
+        np.savez(self.folder / _CALIBRATION, tiles=calibration)
         if training:
             np.savez(self.folder / _TRAINING, tiles=training[0], targets=training[1])
         (self.folder / _SETTINGS).write_text(json.dumps(values), encoding="utf-8")
@@ -78,7 +78,8 @@ class Job:
 
     def calibration(self) -> NDArray[np.float32]:
         """Returns the representative tiles, shape (N, T, T, 3), in [0, 255]."""
-        return np.asarray(np.load(self.folder / _CALIBRATION, allow_pickle=False), np.float32)
+        with np.load(self.folder / _CALIBRATION, allow_pickle=False) as calibration:
+            return np.asarray(calibration["tiles"], np.float32)
 
 
 def build(job: Job, variant: Variant) -> bytes:

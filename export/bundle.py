@@ -33,8 +33,8 @@ _LICENCES = tuple(Path(__file__).parents[1] / name for name in ("LICENSE", "NOTI
 
 CARD = """# {name}, {variant}, view `{view}`
 
-Recognises the expression of one face: {labels}. EfficientNetB0 trained on FER2013 with FER+
-votes as a second head. Input: one square RGB face crop, {size} x {size}, values 0 to 255; grey
+Recognises the expression of one face: {labels}. EfficientNetB0 trained on FER2013{votes}.
+Input: one square RGB face crop, {size} x {size}, values 0 to 255; grey
 conversion and normalisation are inside the graph. How to crop: `spec.json`.
 
 ## Measured
@@ -53,7 +53,7 @@ confidence is the probability of {truth}: {calibration.ece_before:.3f} before,
 is called uncertain.
 
 This file against the Keras model, on the same {parity.tiles} images, view `{view}`: accuracy
-{parity.accuracy.value:.2%}, {parity.drop:.2f} points less; largest probability difference
+{parity.accuracy.value:.2%}, a drop of {parity.drop:.2f} points; largest probability difference
 {parity.max_difference:.2g}, mean {parity.mean_difference:.2g}, same label on
 {parity.agreement:.2%}.
 
@@ -73,7 +73,7 @@ people exposed to emotion recognition must be told (Article 50(3)).
 ## Licence
 
 Code and weights: Apache-2.0. FER2013's images were collected for research and are not included;
-their licence is not ours to give. FER+ votes: MIT, Microsoft.
+their licence is not ours to give.{votes_licence}
 """
 
 
@@ -85,11 +85,13 @@ class Measured:
         split: Split of FER2013.
         accuracy: Accuracy per label view.
         calibration: Calibration of the exported view.
+        checkpoint: SHA-256 of the checkpoint, hexadecimal.
     """
 
     split: str
     accuracy: dict[str, Accuracy]
     calibration: Calibration
+    checkpoint: str
 
 
 def write(
@@ -142,6 +144,7 @@ def write(
         shutil.copyfile(checkpoint, folder / CHECKPOINT_FILE)
     manifest: dict[str, Any] = {
         "variant": asdict(variant),
+        "checkpoint_sha256": measured.checkpoint,
         "tensors": tensors(file),
         "preprocessing": PREPROCESSING.format(size=size, input=variant.promise.input_type),
         "split": measured.split,
@@ -193,6 +196,8 @@ def _card(spec: ModelSpec, measured: Measured, parity: Parity) -> str:
         n=next(iter(measured.accuracy.values())).n,
         accuracies="\n".join(rows),
         calibration=measured.calibration,
+        votes=" with FER+ votes as a second head" * ("ferplus" in measured.accuracy),
+        votes_licence=" FER+ votes: MIT, Microsoft." * ("ferplus" in measured.accuracy),
         truth=TRUTHS[measured.calibration.truth],
         parity=parity,
     )

@@ -206,7 +206,8 @@ VARIANTS: dict[str, Variant] = {
             "full_int8_float_io",
             "integers inside, float tile and probabilities",
             PostTraining("static_wi8_ai8"),
-            _int8(max_drop=0.5, **_STATIC),
+            # Eight bits cannot hold this model's evidence map: one cell is far above the others.
+            _int8(evidence=False, max_drop=0.5, **_STATIC),
         ),
         Variant(
             "mixed_int8",
@@ -242,32 +243,32 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             "qat_int8",
             "integers throughout, pixels in, trained with quantization simulated",
-            Retrained(steps=200, quantize=True),
+            Retrained(steps=120, quantize=True),
             _int8(io="uint8", evidence=False, max_drop=0.5, **_RETRAINED),
         ),
         Variant(
             "pruned_int8",
             "weight-only int8 with half of the large kernels zero: small when compressed",
-            Retrained(steps=200, sparsity=0.5),
-            _float("int8", (4.0, 5.0), max_drop=3.0, gzip_megabytes=3.0, **_RETRAINED),
+            Retrained(steps=120, sparsity=0.5),
+            _float("int8", (4.0, 5.0), max_drop=3.0, gzip_megabytes=3.3, **_RETRAINED),
         ),
         Variant(
             "clustered_int8",
             "weight-only int8 with 32 values a large kernel: small when compressed",
-            Retrained(steps=60, clusters=32),
-            _float("int8", (4.0, 5.0), max_drop=3.0, gzip_megabytes=3.5, **_RETRAINED),
+            Retrained(steps=40, clusters=32),
+            _float("int8", (4.0, 5.0), max_drop=3.0, gzip_megabytes=3.6, **_RETRAINED),
         ),
         Variant(
             "prune_qat",
             "quantization-aware training that keeps half of the large kernels zero",
-            Retrained(steps=200, sparsity=0.5, quantize=True),
-            _int8(io="uint8", evidence=False, max_drop=3.0, gzip_megabytes=3.5, **_RETRAINED),
+            Retrained(steps=120, sparsity=0.5, quantize=True),
+            _int8(io="uint8", evidence=False, max_drop=3.0, gzip_megabytes=3.6, **_RETRAINED),
         ),
         Variant(
             "converter_int8",
             "TensorFlow's own full int8, the reference of what plain conversion loses",
             Converted("int8"),
-            _int8(max_difference=1.0, mean_difference=0.2, min_agreement=0.5, max_drop=20.0),
+            _int8(max_difference=0.99, mean_difference=0.1, min_agreement=0.6, max_drop=10.0),
             published=False,
         ),
     )

@@ -94,7 +94,7 @@ def _main() -> int:
     options = parser.parse_args()
     try:
         result = verify(options.bundle)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     if options.json:

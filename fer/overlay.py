@@ -1,16 +1,14 @@
-"""Pictures for people: a photo small enough to show, a tile in grey, the evidence over a tile."""
+"""Pictures for people: a photo small enough to show, a tile in grey, what an answer rests on."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.labels import LABELS
-
 # Okabe and Ito's orange and blue: told apart with every kind of colour vision.
 _FOR = (230, 159, 0)
 _AGAINST = (0, 114, 178)
 _OPACITY = 0.7
-_WEAK = 1.0  # logits: a map that never reaches this is not blown up to look decisive
+_WEAK = 0.5  # log odds: a map that never reaches this is not blown up to look decisive
 
 
 def fit_photo(photo: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
@@ -45,28 +43,25 @@ def grey_tile(tile: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.repeat(np.asarray(grey, np.uint8)[:, :, None], 3, axis=2)
 
 
-def evidence_tile(
-    tile: NDArray[np.uint8], evidence: NDArray[np.float32], label: str, size: int
+def importance_tile(
+    tile: NDArray[np.uint8], importance: NDArray[np.float32], size: int
 ) -> NDArray[np.uint8]:
-    """Lays the evidence for one class over the tile: orange speaks for it, blue against it.
-
-    A constant added to all classes changes no probability, so what is shown is the class's logit
-    at each position less the mean over the classes.
+    """Lays over the tile what the answer rests on: orange speaks for it, blue against it.
 
     Args:
         tile: RGB of shape (T, T, 3), uint8.
-        evidence: Shape (h, w, 7), float32 logits, as in `fer.recognizer.FaceEmotion`.
-        label: One of `fer.labels.LABELS`.
+        importance: Shape (T, T), float32, log odds, as in `fer.recognizer.FaceEmotion`.
         size: Side of the result in pixels.
 
     Returns:
         Array of shape (size, size, 3), uint8.
     """
-    logits = evidence[:, :, LABELS.index(label)] - evidence.mean(axis=2)
-    strength = logits / max(float(np.abs(logits).max()), _WEAK)
-    strength = cv2.resize(strength, (size, size), interpolation=cv2.INTER_CUBIC).clip(-1, 1)
-    colour = np.where(strength[:, :, None] > 0, np.array(_FOR), np.array(_AGAINST))
-    opacity = _OPACITY * np.abs(strength)[:, :, None]
+    strength = importance / max(float(np.abs(importance).max()), _WEAK)
+    # The patches' edges are no edges of the face.
+    soft = cv2.GaussianBlur(strength, (0, 0), sigmaX=len(strength) / 20)
+    shown = cv2.resize(soft, (size, size), interpolation=cv2.INTER_LINEAR)[:, :, None]
+    colour = np.where(shown > 0, np.array(_FOR), np.array(_AGAINST))
+    opacity = _OPACITY * np.abs(shown)
     blend = grey_tile(tile, size) * (1 - opacity) + colour * opacity
     return np.asarray(np.rint(blend), np.uint8)
 

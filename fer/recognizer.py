@@ -18,6 +18,7 @@ from fer.faces import (
 )
 from fer.image import load_image
 from fer.labels import LABELS
+from fer.occlusion import importance
 from fer.runtime import Predictions, TileClassifier
 from fer.spec import ModelSpec
 from fer.tile import make_tile
@@ -36,8 +37,8 @@ class FaceEmotion:
         confidence: Its probability in [0, 1].
         uncertain: Whether the confidence is below what the model's spec asks for.
         probabilities: Probability of every class, in the order of `fer.labels.LABELS`.
-        evidence: Shape (h, w, 7), float32 logits: where in the tile each class was seen; the mean
-            over h and w are the logits themselves. h and w are 0 where the file has none.
+        importance: Shape (T, T), float32: how much less probable the label is with that part of
+            the tile covered, see `fer.occlusion`; None where it was not asked for.
         tile: What the network saw, shape (T, T, 3), uint8.
         square: Left edge, top edge and side of the tile in pixels of the photo.
     """
@@ -47,7 +48,7 @@ class FaceEmotion:
     confidence: float
     uncertain: bool
     probabilities: dict[str, float]
-    evidence: NDArray[np.float32]
+    importance: NDArray[np.float32] | None
     tile: NDArray[np.uint8]
     square: tuple[int, int, int]
 
@@ -116,12 +117,14 @@ class EmotionRecognizer:
         return cls(classifier, spec, make_detector(detector_model, threads=threads))
 
     def recognize(
-        self, image: str | Path | bytes | Image.Image | NDArray[np.uint8]
+        self, image: str | Path | bytes | Image.Image | NDArray[np.uint8], *, explained: int = 0
     ) -> list[FaceEmotion]:
         """Finds the faces of a photo and reads them.
 
         Args:
             image: Anything `fer.image.load_image` takes.
+            explained: How many of the largest faces get `FaceEmotion.importance`, each at the cost
+                of some forty more inferences.
 
         Returns:
             One result per face, largest face first; empty where there is no face.
@@ -131,9 +134,12 @@ class EmotionRecognizer:
         """
         photo = load_image(image)
         boxes = sorted(self._detector.detect(photo), key=lambda box: -box.area)
-        return [self._read_face(photo, box) for box in boxes]
+        return [
+            self._read_face(photo, box, explain=index < explained)
+            for index, box in enumerate(boxes)
+        ]
 
-    def _read_face(self, photo: NDArray[np.uint8], box: FaceBox) -> FaceEmotion:
+    def _read_face(self, photo: NDArray[np.uint8], box: FaceBox, *, explain: bool) -> FaceEmotion:
         tile = make_tile(square_crop(photo, box, self.spec.crop), self._classifier.tile_size)
         predictions = self._classifier.predict(tile[None])
         probabilities = dict(zip(LABELS, predictions.probabilities[0].tolist(), strict=True))
@@ -144,9 +150,15 @@ class EmotionRecognizer:
             confidence=confidence,
             uncertain=confidence < self.spec.calibration.uncertain_below,
             probabilities=probabilities,
-            evidence=predictions.evidence[0],
+            importance=self._importance(tile, label) if explain else None,
             tile=np.rint(tile).astype(np.uint8),
             square=crop_square(box, self.spec.crop),
+        )
+
+    def _importance(self, tile: NDArray[np.float32], label: str) -> NDArray[np.float32]:
+        index = LABELS.index(label)
+        return importance(
+            lambda tiles: self._classifier.predict(tiles).probabilities[:, index], tile
         )
 
 

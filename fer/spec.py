@@ -10,13 +10,14 @@ from fer.labels import LABELS
 
 SPEC_VERSION = 1
 VIEWS: tuple[str, ...] = ("fer2013", "ferplus", "blend")
+"""Label views: FER2013's single labels, FER+'s votes, or a weighted mean of both heads' logits
+(`fer.nn.model.VIEW_WEIGHTS`)."""
+
 TRUTHS: dict[str, str] = {
     "labels": "FER2013's label",
     "votes": "the answer of a person (one of the ten whom FER+ asked about each image)",
 }
 """What a calibrated confidence is the probability of."""
-"""Label views: FER2013's single labels, FER+'s votes, or a weighted mean of both heads' logits
-(`fer.nn.model.VIEW_WEIGHTS`)."""
 
 
 class SpecError(ValueError):

@@ -24,7 +24,7 @@ from PIL import Image
 import app
 from fer.faces import FaceBox
 from fer.labels import LABELS
-from fer.overlay import evidence_tile, fit_photo, grey_tile
+from fer.overlay import fit_photo, grey_tile, importance_tile
 from fer.recognizer import FaceEmotion
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def face(*, label="happy", confidence=0.8, uncertain=False, second="surprise"):
         confidence=confidence,
         uncertain=uncertain,
         probabilities=probabilities,
-        evidence=np.zeros((3, 3, 7), np.float32),
+        importance=np.zeros((96, 96), np.float32),
         tile=np.full((96, 96, 3), 128, np.uint8),
         square=(5, 5, 50),
     )
@@ -197,14 +197,13 @@ def test_pictures_carry_alternative_text_and_charts_a_caption():
     result = app.result_html([face()])
     assert re.findall('<img[^>]*alt="([^"]+)"', result) == [
         "Face 1 in grey, 96 by 96 pixels",
-        "Face 1 with the evidence for happy laid over it",
+        "Face 1 with the parts that speak for happy laid over it",
     ]
     assert "<caption>Probability of each expression, face 1</caption>" in result
 
 
-def test_a_model_without_evidence_shows_none():
-    blind = dataclasses.replace(face(), evidence=np.zeros((0, 0, 7), np.float32))
-    result = app.result_html([blind])
+def test_a_face_that_was_not_explained_shows_no_map():
+    result = app.result_html([dataclasses.replace(face(), importance=None)])
     assert re.findall('<img[^>]*alt="([^"]+)"', result) == ["Face 1 in grey, 96 by 96 pixels"]
     assert "speaks for" not in result
 
@@ -212,31 +211,21 @@ def test_a_model_without_evidence_shows_none():
 # Its pictures
 
 
-def evidence_for(label, left, right):
-    evidence = np.zeros((3, 3, 7), np.float32)
-    evidence[:, 0, LABELS.index(label)] = left
-    evidence[:, 2, LABELS.index(label)] = right
-    return evidence
-
-
-def test_evidence_is_orange_where_it_speaks_for_the_label_and_blue_against():
+def test_a_map_is_orange_where_it_speaks_for_the_label_and_blue_against():
     tile = np.full((96, 96, 3), 128, np.uint8)
-    picture = evidence_tile(tile, evidence_for("sad", 5, -5), "sad", 192).astype(int)
+    importance = np.zeros((96, 96), np.float32)
+    importance[:, :32], importance[:, 64:] = 2, -2
+    picture = importance_tile(tile, importance, 192).astype(int)
     assert picture.shape == (192, 192, 3)
-    assert (picture[:, :30, 0] > picture[:, :30, 2] + 50).all()
-    assert (picture[:, -30:, 2] > picture[:, -30:, 0] + 50).all()
+    assert (picture[:, :60, 0] > picture[:, :60, 2] + 50).all()
+    assert (picture[:, -60:, 2] > picture[:, -60:, 0] + 50).all()
 
 
-def test_evidence_ignores_what_all_classes_share_and_fades_when_weak():
+def test_a_map_of_nothing_is_the_tile_and_fades_when_weak():
     tile = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
-    evidence = evidence_for("sad", 5, -5)
-    shared = evidence + np.float32(3)
-    assert np.array_equal(
-        evidence_tile(tile, evidence, "sad", 96), evidence_tile(tile, shared, "sad", 96)
-    )
-    nothing = evidence_tile(tile, np.zeros((3, 3, 7), np.float32), "sad", 96)
+    nothing = importance_tile(tile, np.zeros((96, 96), np.float32), 96)
     assert np.array_equal(nothing, grey_tile(tile, 96))
-    faint = evidence_tile(tile, evidence / 100, "sad", 96).astype(int)
+    faint = importance_tile(tile, np.full((96, 96), 0.01, np.float32), 96).astype(int)
     assert np.abs(faint - nothing).max() < 10
 
 

@@ -73,20 +73,43 @@ def test_a_bundle_is_written_whole_and_replaced_only_on_demand(
     assert verify.verify(bundle).faults == []
 
 
+def test_a_second_call_adds_to_what_the_first_wrote_of_the_same_model(
+    export, tmp_path, monkeypatch
+):
+    import export.__main__ as command
+
+    measured = []
+    monkeypatch.setattr(
+        command.benchmark, "measure", lambda _, bundles: measured.append([b.name for b in bundles])
+    )
+    loose = parity.check
+    monkeypatch.setattr(parity, "check", lambda file, reference, _: loose(
+        file, reference, command.VARIANTS["float32"]))  # fmt: skip
+    assert export("float16")[0] == export("float32")[0] == 0
+    rows = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert [row["variant"] for row in rows] == ["float32", "float16"]
+    assert measured == [["float16"], ["float32", "float16"]]
+    export("float32", "--overwrite", "--view", "fer2013")
+    rows = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert [row["variant"] for row in rows] == ["float32"]
+
+
 def test_ranges_come_from_training_images_alone_as_many_of_each_class(
     export, tmp_path, monkeypatch
 ):
     import export.build as build
 
     written = []
-    monkeypatch.setattr(build.Job, "write", lambda job, tiles, training: written.append(tiles))
-    assert export("float32")[0] == 0
-    (tiles,) = written
+    monkeypatch.setattr(build.Job, "write", lambda job, *tiles: written.append(tiles))
+    export("float32,qat_int8")
+    ((ranges, (lessons, answers)),) = written
     training = DATA.split("Training")
-    side = tiles.shape[1]
-    known = {make_tile(image, side).tobytes(): label
-             for image, label in zip(training.images, training.labels, strict=True)}  # fmt: skip
-    assert sorted(known[tile.tobytes()] for tile in tiles) == sorted(training.labels)
+    tiles = [make_tile(image, ranges.shape[1]) for image in training.images]
+    known = {tile.tobytes(): label for tile, label in zip(tiles, training.labels, strict=True)}
+    assert sorted(known[tile.tobytes()] for tile in ranges) == sorted(training.labels)
+    whole = {np.rint(tile).astype(np.uint8).tobytes() for tile in tiles}
+    assert {tile.tobytes() for tile in lessons} == whole
+    assert answers.shape == (len(lessons), 7)
 
 
 def test_a_balanced_choice_has_as_many_of_each_class_and_is_the_same_again():
@@ -131,6 +154,27 @@ def test_no_room_on_disk_leaves_no_half_bundle(export, tmp_path, monkeypatch):
     assert code == 1
     assert "No space left on device" in said
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_an_interruption_between_two_renames_keeps_a_whole_bundle(
+    export, tmp_path, monkeypatch, after
+):
+    assert export("float32")[0] == 0
+    rename, done = Path.rename, []
+
+    def interrupted(path, target):
+        moved = rename(path, target)
+        if "float32" in path.name:
+            done.append(path)
+            if len(done) == after:
+                raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    assert export("float32", "--overwrite")[0] == 130
+    assert left(tmp_path) == ["export.json", "float32"]
+    assert verify.verify(tmp_path / "out" / "float32").faults == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -9,6 +9,7 @@ import pytest
 from fer.faces import FaceBox
 from fer.image import ImageDecodeError, load_image
 from fer.labels import LABELS
+from fer.occlusion import importance
 from fer.recognizer import EmotionRecognizer, make_detector
 from fer.runtime import Predictions
 from fer.spec import Calibration, CropSpec, ModelSpec, SpecError
@@ -80,7 +81,7 @@ def test_each_face_gets_its_own_result_the_largest_first(spec, half_red):
     assert first.tile[0, 0].tolist() == [255, 0, 0]
     assert tuple(first.probabilities) == LABELS
     assert sum(first.probabilities.values()) == pytest.approx(1)
-    assert first.evidence.shape == (1, 1, 7)
+    assert first.importance is None
 
 
 def test_a_result_below_the_calibrated_confidence_is_uncertain(spec, half_red):
@@ -151,11 +152,35 @@ def test_a_wrong_number_of_threads_is_named(threads):
 
 
 def test_the_shipped_bundle_sees_a_happy_astronaut():
-    (face,) = EmotionRecognizer.from_bundle().recognize(ASTRONAUT)
+    (face,) = EmotionRecognizer.from_bundle().recognize(ASTRONAUT, explained=1)
     assert face.label == "happy"
-    evidence = face.evidence.mean(axis=(0, 1))
-    softmax = np.exp(evidence - evidence.max()) / np.exp(evidence - evidence.max()).sum()
-    assert softmax == pytest.approx(list(face.probabilities.values()), abs=1e-3)
+    # She smiles with her teeth: covering the mouth costs more than covering the forehead.
+    side = face.tile.shape[0]
+    mouth = face.importance[side * 6 // 10 : side * 9 // 10, side // 4 : side * 3 // 4]
+    forehead = face.importance[: side // 4, side // 4 : side * 3 // 4]
+    assert mouth.max() > 2 * max(0.1, forehead.max())
+
+
+def test_as_many_faces_are_explained_as_were_asked_for(spec, half_red):
+    boxes = FaceBox(120, 10, 50, 60, 0.8), FaceBox(10, 10, 20, 20, 0.9)
+    first, second = recognizer(spec, *boxes).recognize(half_red, explained=1)
+    assert first.importance.shape == (32, 32)
+    assert second.importance is None
+
+
+def test_what_an_answer_rests_on_is_found():
+    def probability(tiles):
+        bright = tiles[:, :16, :16].mean(axis=(1, 2, 3)) / 255
+        return (0.5 + 0.4 * bright).astype(np.float32)
+
+    tile = np.zeros((64, 64, 3), np.float32)
+    tile[:16, :16] = 255
+    found = importance(probability, tile)
+    assert found.shape == (64, 64)
+    assert found[:10, :10].min() > 0.2
+    assert np.abs(found[32:]).max() < 1e-6
+    tile[:16, :16], tile[16:] = 0, 255  # now what lies there speaks against
+    assert importance(probability, tile)[:10, :10].max() < -0.1
 
 
 def test_the_recogniser_needs_no_tensorflow_and_no_gradio():

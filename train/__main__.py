@@ -181,4 +181,4 @@ def _git_sha() -> str | None:
 
 
 if __name__ == "__main__":
-    run(_main)
+    run(_main, "finished epochs are kept: go on with --resume")

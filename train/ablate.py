@@ -194,4 +194,4 @@ def table(out: Path) -> str:
 
 
 if __name__ == "__main__":
-    run(_main)
+    run(_main, "finished rows are kept: start it again to go on")

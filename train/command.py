@@ -135,19 +135,16 @@ def check_settings(path: Path, settings: dict[str, object]) -> None:
         )
 
 
-_KEPT = "finished work is kept: start again (train: with --resume)"
-
-
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, which is to leave as little behind as Ctrl-C."""
 
 
-def run(main: Callable[[], None], kept: str = _KEPT) -> None:
+def run(main: Callable[[], None], kept: str = "") -> None:
     """Runs a command: bad input is one line on stderr and exit 2, a failed run exit 1.
 
     Args:
         main: The command.
-        kept: What an interruption leaves, for its message.
+        kept: What an interruption leaves, for its message, where there is something to know.
     """
 
     def terminate(*_: object) -> None:
@@ -161,6 +158,7 @@ def run(main: Callable[[], None], kept: str = _KEPT) -> None:
 
 
 def _run(main: Callable[[], None], kept: str) -> None:
+    interrupted = "interrupted" + (f"; {kept}" if kept else "")
     conflict = conflicting_install()
     if conflict:
         _leave(2, conflict)
@@ -173,9 +171,9 @@ def _run(main: Callable[[], None], kept: str) -> None:
     except OSError as error:
         _leave(1, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
     except _Terminated:
-        _leave(128 + signal.SIGTERM, f"interrupted; {kept}")
+        _leave(128 + signal.SIGTERM, interrupted)
     except KeyboardInterrupt:
-        _leave(128 + signal.SIGINT, f"interrupted; {kept}")
+        _leave(128 + signal.SIGINT, interrupted)
 
 
 def _leave(code: int, message: str) -> None:

@@ -401,4 +401,4 @@ def _write(report: dict[str, Any], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(_main)
+    run(_main, "finished rows are kept: start it again to go on")
