@@ -157,19 +157,20 @@ def _blend() -> str:
 
 def _parity() -> str:
     lines = [
-        "| variant | MB | largest difference | mean | same label | accuracy | drop |",
-        "|---|---|---|---|---|---|---|",
+        "| variant | MB | largest difference | mean | same label | accuracy | drop | ECE |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in _read(RESULTS / "export.json"):
         if "fault" in row:
-            lines.append(f"| {row['variant']} | not written: {row['fault']} | | | | | |")
+            lines.append(f"| {row['variant']} | not written: {row['fault']} | | | | | | |")
             continue
         parity = row["parity"]
         name = row["variant"] + ("" if row["published"] else " (a reference, not written)")
         lines.append(
             f"| {name} | {parity['bytes'] / 1e6:.2f} | {parity['max_difference']:.2g} "
             f"| {parity['mean_difference']:.2g} | {parity['agreement']:.1%} "
-            f"| {parity['accuracy']['value']:.2%} | {parity['drop']:+.2f} |"
+            f"| {parity['accuracy']['value']:.2%} | {parity['drop']:+.2f} "
+            f"| {parity['calibration_error']:.3f} |"
         )
     return "\n".join(lines)
 

@@ -29,7 +29,7 @@ with silent_stderr():
     from fer.nn import model as models
     from fer.nn.dataset import Fer2013
     from fer.nn.fit import TrainingError
-    from train.calibrate import calibrate
+    from train.calibrate import calibrate, truth_of
     from train.command import add_data_options, fingerprint, new_parser, run, training_images
     from train.predict import logits_of, view_logits
 
@@ -110,7 +110,13 @@ def _main() -> None:
     model = models.inference_model(checkpoint, options.view, measured.calibration.temperature)
     tiles = _tiles(held, model)
     answers = model.predict(tiles, batch_size=64, verbose=0)
-    reference = parity.Reference(tiles, held.labels, answers["probabilities"], answers["evidence"])
+    reference = parity.Reference(
+        tiles,
+        held.labels,
+        answers["probabilities"],
+        answers["evidence"],
+        truth_of(held, options.view),
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out, prefix=".export-") as folder:
         job = Job(
@@ -188,7 +194,7 @@ def _export(
     rows: list[dict[str, Any]] = []
     print(
         f"\n{'variant':<18} {'MB':>6} {'largest':>8} {'mean':>8} {'agree':>7} {'accuracy':>8} "
-        f"{'drop':>6} {'seconds':>8}"
+        f"{'drop':>6} {'ECE':>6} {'seconds':>8}"
     )
     try:
         _build(job, "float32")  # what the quantized ones are made from
@@ -217,7 +223,7 @@ def _export(
             f"{variant.name:<18} {result.bytes / 1e6:>6.2f} {result.max_difference:>8.2g} "
             f"{result.mean_difference:>8.2g} {result.agreement:>7.2%} "
             f"{result.accuracy.value:>8.2%} {result.drop:>+6.2f} "
-            f"{time.monotonic() - started:>8.0f}"
+            f"{result.calibration_error:>6.3f} {time.monotonic() - started:>8.0f}"
         )
         if not variant.published:
             continue

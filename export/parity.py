@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from export import flatbuffer
 from export.recipes import ANYTHING, Promise, Variant
-from fer.metrics import Accuracy, softmax
+from fer.metrics import Accuracy, Truth, calibration_error, softmax
 from fer.runtime import TileClassifier
 
 WEIGHTS_SHARE = 0.95
@@ -40,12 +40,14 @@ class Reference:
         labels: Shape (N,), indices of the true classes.
         probabilities: The Keras model's, shape (N, 7).
         evidence: The Keras model's, shape (N, h, w, 7).
+        truth: What a confidence is the probability of, see `fer.metrics.Truth`.
     """
 
     tiles: NDArray[np.float32]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     evidence: NDArray[np.float32]
+    truth: Truth
 
     @property
     def accuracy(self) -> float:
@@ -64,6 +66,8 @@ class Parity:
         agreement: Share of tiles with the same top label, in [0, 1].
         accuracy: The file's accuracy.
         drop: The Keras model's accuracy less the file's, in percentage points.
+        calibration_error: Expected calibration error of the file, in [0, 1].
+        calibration_loss: The same less the Keras model's.
         evidence_error: Largest difference between the file's probabilities and the softmax of
             its own averaged evidence map; None without one.
         evidence_correlation: Of its evidence maps with the Keras model's; None without one.
@@ -77,6 +81,8 @@ class Parity:
     agreement: float
     accuracy: Accuracy
     drop: float
+    calibration_error: float
+    calibration_loss: float
     evidence_error: float | None
     evidence_correlation: float | None
     bytes: int
@@ -109,6 +115,10 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
     found = answer.probabilities
     difference = np.abs(found - reference.probabilities)
     right = found.argmax(axis=1) == reference.labels
+    error, before = (
+        calibration_error(answers, reference.truth)[0]
+        for answers in (found, reference.probabilities)
+    )
     evidence_error = evidence_correlation = None
     if answer.evidence.size:
         rebuilt = softmax(answer.evidence.mean(axis=(1, 2)))
@@ -123,6 +133,8 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
         agreement=float(np.mean(found.argmax(axis=1) == reference.probabilities.argmax(axis=1))),
         accuracy=Accuracy.of(right),
         drop=100 * (reference.accuracy - float(right.mean())),
+        calibration_error=error,
+        calibration_loss=error - before,
         evidence_error=evidence_error,
         evidence_correlation=evidence_correlation,
         bytes=exported.stat().st_size,
@@ -150,6 +162,11 @@ def _answer_faults(parity: Parity, promise: Promise) -> Iterator[str]:
         yield f"label agreement {parity.agreement:.2%} (at least {promise.min_agreement:.0%})"
     if not parity.drop <= promise.max_drop:
         yield f"accuracy drop {parity.drop:.2f} points (at most {promise.max_drop:g})"
+    if not parity.calibration_loss <= promise.max_calibration_loss:
+        yield (
+            f"calibration error {parity.calibration_loss:.3f} above the Keras model's "
+            f"(at most {promise.max_calibration_loss:g})"
+        )
     if promise.evidence:
         bound = _EVIDENCE_ERROR["float32" if promise.float_layers == ANYTHING else "int8"]
         if parity.evidence_error is None:

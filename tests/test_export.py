@@ -192,7 +192,8 @@ def reference(inference):
     tiles = np.stack([*golden_tiles(inference.input_shape[1]).values()]).astype(np.float32)
     answers = inference.predict(tiles, verbose=0)
     probabilities = answers["probabilities"]
-    return parity.Reference(tiles, probabilities.argmax(axis=1), probabilities, answers["evidence"])
+    labels = probabilities.argmax(axis=1)
+    return parity.Reference(tiles, labels, probabilities, answers["evidence"], labels)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +217,12 @@ def any_answer(name):
     """A variant held to its types, operators and size alone: drawings are no faces."""
     variant = VARIANTS[name]
     promise = dataclasses.replace(
-        variant.promise, max_difference=1, mean_difference=1, min_agreement=0, max_drop=100
+        variant.promise,
+        max_difference=1,
+        mean_difference=1,
+        min_agreement=0,
+        max_drop=100,
+        max_calibration_loss=1,
     )
     return dataclasses.replace(variant, promise=promise)
 
@@ -270,6 +276,13 @@ def test_the_gate_lets_the_right_file_through_and_no_other(float32, reference, t
     lucky = dataclasses.replace(reference, labels=(reference.labels + 1) % 7)
     worse = dataclasses.replace(lucky, probabilities=np.eye(7, dtype=np.float32)[lucky.labels])
     broken(file, worse, "float32", "accuracy drop 100.00 points")
+    sure = np.eye(7, dtype=np.float32)[reference.labels]
+    broken(
+        file,
+        dataclasses.replace(reference, probabilities=sure),
+        "float32",
+        "calibration error 0.[0-9]+ above the Keras model's",
+    )
 
     file.write_bytes(float32[: len(float32) // 2])
     broken(file, reference, "float32", "cannot run")

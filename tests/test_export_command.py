@@ -24,7 +24,7 @@ DATA = drawn({"Training": 2, "PublicTest": 3})
 
 
 @pytest.fixture
-def export(tmp_path, monkeypatch, capsys, float32):
+def export(tmp_path, monkeypatch, capsys, float32, inference):
     """Runs the command in this process on a ready float32 file; returns exit code and output."""
     import export.__main__ as command
     from train.command import run
@@ -35,6 +35,8 @@ def export(tmp_path, monkeypatch, capsys, float32):
 
     monkeypatch.setenv("FER_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(command, "_build", built)
+    # The file is there already, so the temperature that was fitted to drawings must not matter.
+    monkeypatch.setattr(command.models, "inference_model", lambda *_: inference)
     monkeypatch.setattr(command.benchmark, "measure", lambda *_: None)
     monkeypatch.setattr(command.benchmark, "table", lambda _: "")
     data = write_csv(tmp_path / "fer2013.csv", rows(DATA))

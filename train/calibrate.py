@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fer._stderr import silent_stderr
 from fer.displays import CoverageDisplay, ReliabilityDisplay
+from fer.labels import LABELS
 from fer.metrics import (
     ECE_BINS,
     Coverage,
@@ -78,11 +79,11 @@ def calibrate(logits: NDArray[np.float32], images: Fer2013, view: str) -> Calibr
         images: The N images, none of them trained on.
         view: One of `fer.spec.VIEWS`.
     """
-    truth: Truth = images.labels
-    voted = images.votes.sum(axis=1) > 0
-    by_votes = view != "fer2013" and bool(voted.any())
+    truth = truth_of(images, view)
+    by_votes = truth.ndim == 2
     if by_votes:
-        logits, truth = logits[voted], images.votes[voted]
+        voted = images.votes.sum(axis=1) > 0
+        logits, truth = logits[voted], truth[voted]
     order = np.random.default_rng(0).permutation(len(truth))
     fitted, held = order[: len(order) // 2], order[len(order) // 2 :]
     temperature = fit_temperature(logits[fitted], truth[fitted])
@@ -109,6 +110,23 @@ def calibrate(logits: NDArray[np.float32], images: Fer2013, view: str) -> Calibr
         accuracy_certain=float(right[~uncertain].mean()) if not uncertain.all() else None,
         n=len(held),
     )
+
+
+def truth_of(images: Fer2013, view: str) -> Truth:
+    """Returns what a view is measured against.
+
+    Args:
+        images: The images.
+        view: One of `fer.spec.VIEWS`.
+
+    Returns:
+        Labels, shape (N,), for the view ``fer2013`` or where there are no votes at all; else the
+        votes, shape (N, 7), and for the few images without a usable one the label's.
+    """
+    voted = images.votes.sum(axis=1, keepdims=True) > 0
+    if view == "fer2013" or not voted.any():
+        return images.labels
+    return np.where(voted, images.votes, np.eye(len(LABELS), dtype=np.float32)[images.labels])
 
 
 def _chance(probabilities: NDArray[np.float32], truth: Truth, draws: int = 200) -> float:
