@@ -24,7 +24,6 @@ _MOVING = {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}
 _VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 _PROBABILITY = (1 / 256, 0)
 _EVIDENCE_ERROR = {"float32": 1e-3, "int8": 0.1}
-_EVIDENCE_CORRELATION = 0.95
 
 
 class ParityError(RuntimeError):
@@ -70,7 +69,9 @@ class Parity:
         calibration_loss: The same less the Keras model's.
         evidence_error: Largest difference between the file's probabilities and the softmax of
             its own averaged evidence map; None without one.
-        evidence_correlation: Of its evidence maps with the Keras model's; None without one.
+        evidence_correlation: Of its evidence maps with the Keras model's, each number as far from
+            its mean over the tiles as it usually is: one strong cell must not hide the others.
+            None without one.
         bytes: Size of the file.
         operators: How many operators of each kind and output type it has.
     """
@@ -124,7 +125,7 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
         rebuilt = softmax(answer.evidence.mean(axis=(1, 2)))
         evidence_error = float(np.abs(rebuilt - found).max())
         if answer.evidence.shape == reference.evidence.shape:
-            both = answer.evidence.ravel(), reference.evidence.ravel()
+            both = (_standardised(maps) for maps in (answer.evidence, reference.evidence))
             evidence_correlation = float(np.corrcoef(*both)[0, 1])
     parity = Parity(
         tiles=len(reference.tiles),
@@ -144,6 +145,11 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
     if broken:
         raise ParityError(f"{variant.name}: " + "; ".join(broken))
     return parity
+
+
+def _standardised(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    centred = maps - maps.mean(axis=0)
+    return (centred / (centred.std(axis=0) + 1e-6)).ravel()
 
 
 def _answer_faults(parity: Parity, promise: Promise) -> Iterator[str]:
@@ -175,10 +181,10 @@ def _answer_faults(parity: Parity, promise: Promise) -> Iterator[str]:
             yield f"evidence map does not add up: off by {parity.evidence_error:.2g}"
         elif parity.evidence_correlation is None:
             yield "the evidence map has another shape"
-        elif not parity.evidence_correlation >= _EVIDENCE_CORRELATION:
+        elif not parity.evidence_correlation >= promise.min_evidence_correlation:
             yield (
                 f"evidence map correlates {parity.evidence_correlation:.3f} with the Keras model's "
-                f"(at least {_EVIDENCE_CORRELATION})"
+                f"(at least {promise.min_evidence_correlation:g})"
             )
     elif parity.evidence_error is not None:
         yield "an evidence map that was not promised"

@@ -1,6 +1,7 @@
 """Post-training quantization of the float32 file with ai-edge-quantizer."""
 
-import copy
+import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,10 @@ _COMPUTING = (
     _OPERATION.LOGISTIC,
     _OPERATION.SOFTMAX,
 )
+_ENDS = "StatefulPartitionedCall|logits"  # the converter names the outputs so
 _SAMPLES = 3000
 _SHRINKS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
-_CLIPPED_TILES = 105
-
-Ranges = dict[str, Any]
+_SAMPLED_TILES = 105
 
 
 def quantize(
@@ -59,25 +59,23 @@ def quantize(
     if engine.need_calibration:
         samples = {SIGNATURE: [{"image": tile[None]} for tile in tiles]}
         ranges = engine.calibrate(samples, num_threads=2)
-        if method.clip:
-            ranges = clipped_ranges(content, ranges, tiles[:_CLIPPED_TILES])
+        if method.ranges == "least error":
+            seen = _observed(content, ranges, tiles[:_SAMPLED_TILES], samples=_SAMPLES)
+            ranges |= {name: _with_range(ranges[name], *_least_error(seen[name])) for name in seen}
+        # The moving average would clip the logits of the clearest faces, and their confidence.
+        exact = [n for n in ranges if method.ranges == "extremes" or re.search(_ENDS, n)]
+        for name, values in _observed(content, exact, tiles).items():
+            ranges[name] = _with_range(ranges[name], float(values.min()), float(values.max()))
         for name in ranges.keys() & _inputs(content):
             # Scale exactly 1: the calibration's moving average would clip bright pixels.
             ranges[name] = _with_range(ranges[name], 0.0, 255.0)
     return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
 
 
-def clipped_ranges(content: bytes, ranges: Ranges, tiles: NDArray[np.float32]) -> Ranges:
-    """Chooses the range of each activation that has the least mean squared error in int8.
-
-    Args:
-        content: The float32 ``.tflite`` file.
-        ranges: Ranges of ai-edge-quantizer's own calibration, by tensor.
-        tiles: Representative tiles, shape (N, T, T, 3), float32 in [0, 255].
-
-    Returns:
-        New ranges for the same tensors.
-    """
+def _observed(
+    content: bytes, names: Collection[str], tiles: NDArray[np.float32], samples: int = 0
+) -> dict[str, NDArray[np.float32]]:
+    """Returns the extremes of tensors in each tile, and some samples of their values, by name."""
     interpreter = Interpreter(
         model_content=content, num_threads=2, experimental_preserve_all_tensors=True
     )
@@ -86,7 +84,7 @@ def clipped_ranges(content: bytes, ranges: Ranges, tiles: NDArray[np.float32]) -
     places = {
         tensor["index"]: tensor["name"]
         for tensor in interpreter.get_tensor_details()
-        if tensor["name"] in ranges
+        if tensor["name"] in names
     }
     seen: dict[int, list[NDArray[np.float32]]] = {index: [] for index in places}
     rng = np.random.default_rng(0)
@@ -95,15 +93,10 @@ def clipped_ranges(content: bytes, ranges: Ranges, tiles: NDArray[np.float32]) -
         interpreter.invoke()
         for index, values in seen.items():
             flat = interpreter.get_tensor(index).ravel()
-            if flat.size > _SAMPLES:
-                extremes = np.array([flat.min(), flat.max()])
-                flat = np.concatenate([rng.choice(flat, _SAMPLES, replace=False), extremes])
-            values.append(flat)
-    chosen = copy.deepcopy(ranges)
-    for index, parts in seen.items():
-        name = places[index]
-        chosen[name] = _with_range(chosen[name], *_least_error(np.concatenate(parts)))
-    return chosen
+            extremes = np.array([flat.min(), flat.max()])
+            some = rng.choice(flat, min(samples, flat.size), replace=False)
+            values.append(np.concatenate([extremes, some]))
+    return {places[index]: np.concatenate(parts) for index, parts in seen.items()}
 
 
 def _least_error(values: NDArray[np.float32]) -> tuple[float, float]:

@@ -27,6 +27,7 @@ class Promise:
         min_agreement: Smallest share of tiles with the same top label, in [0, 1].
         max_drop: Largest loss of accuracy, in percentage points.
         max_calibration_loss: Largest rise of the expected calibration error.
+        min_evidence_correlation: Smallest correlation of the evidence maps with the Keras model's.
         activations: What the other layers compute in; where all are float, ``int8`` says that
             they quantize as they go, and ``float32`` that the weights are restored first.
         tolerance: How far another runtime's probabilities may be from the file's own on the
@@ -45,6 +46,7 @@ class Promise:
     min_agreement: float
     max_drop: float
     max_calibration_loss: float = 0.005
+    min_evidence_correlation: float = 0.9
     activations: str = "int8"
     tolerance: float = 1e-3
     gzip_megabytes: float | None = None
@@ -56,12 +58,13 @@ class PostTraining:
 
     Attributes:
         recipe: A function of ``ai_edge_quantizer.recipe``.
-        clip: Whether to choose each activation's range by its mean squared error, in place of
-            a moving average of the extremes.
+        ranges: How static quantization chooses the range of each activation: ``least error``,
+            squared, of int8; or ``extremes``, for which 16 bits have room. Those of the logits
+            are always the extremes.
     """
 
     recipe: str
-    clip: bool = False
+    ranges: str = "least error"
 
 
 @dataclass(frozen=True)
@@ -219,13 +222,12 @@ VARIANTS: dict[str, Variant] = {
             "full_int8_float_io",
             "integers inside, float tile and probabilities",
             PostTraining("static_wi8_ai8"),
-            # Eight bits cannot hold this model's evidence map: one cell is far above the others.
-            _int8(evidence=False, max_drop=0.5, **_STATIC),
+            _int8(max_drop=0.5, **_STATIC),
         ),
         Variant(
             "mixed_int8",
             "integers but for the first layers and the last, which lose most by them",
-            PostTraining("static_wi8_ai8", clip=True),
+            PostTraining("static_wi8_ai8"),
             _int8(
                 float_layers=ENDS_THAT_STAY_FLOAT,
                 max_difference=0.3,
@@ -238,7 +240,7 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             "int16x8",
             "8-bit weights, 16-bit activations: slow on CPUs, for accelerators that have it",
-            PostTraining("static_wi8_ai16"),
+            PostTraining("static_wi8_ai16", ranges="extremes"),
             Promise(
                 "int8",
                 NOTHING,

@@ -1,9 +1,11 @@
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks import docs
+from fer.recognizer import DEFAULT_BUNDLE
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,3 +35,18 @@ def test_every_make_command_it_names_is_in_the_makefile():
     named = set(re.findall(r"^make ([a-z-]+)", TEXT, re.MULTILINE))
     assert {"demo", "test", "train", "export"} <= named
     assert named <= targets
+
+
+def test_the_tables_are_of_one_export_and_of_the_shipped_file():
+    parities = {row["variant"]: row.get("parity") for row in read("export.json")}
+    measured = read("variants.json")["variants"]
+    assert {name: row["bytes"] for name, row in measured.items()} == {
+        name: parities[name]["bytes"] for name in measured
+    }
+    manifest = json.loads((DEFAULT_BUNDLE / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["parity"] == parities[manifest["variant"]["name"]]
+    assert manifest["parity"]["drop"] <= docs.MOST_DROP
+
+
+def read(name):
+    return json.loads((docs.RESULTS / name).read_text(encoding="utf-8"))
