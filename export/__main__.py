@@ -38,7 +38,7 @@ KEPT = "bundles that were written are whole"
 """What an interruption leaves."""
 
 _CALIBRATION_PER_CLASS = 30
-_TRAINING_PER_CLASS = 1000
+_TRAINING_PER_CLASS = 700
 _CHUNK = 256
 
 EPILOG = """examples:
@@ -171,7 +171,7 @@ def _with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]
 def _lessons(
     training: Fer2013, model: keras.Model
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Returns tiles, a thousand of each class at most, and the model's answers: see `Job.write`."""
+    """Returns tiles, some hundred of each class, and the model's answers: see `Job.write`."""
     print("asking the model about the tiles that variants are trained on")
     images = dataset.balanced(training, _TRAINING_PER_CLASS, seed=1).images
     parts, answers = [], []

@@ -260,7 +260,7 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             "qat_int8",
             "integers throughout, pixels in, trained with quantization simulated",
-            Retrained(steps=120, quantize=True),
+            Retrained(steps=150, quantize=True),
             _int8(io="uint8", evidence=False, max_drop=0.5, **_RETRAINED),
         ),
         Variant(

@@ -264,7 +264,7 @@ def _fit(
     """Trains towards the answers of the model that the twin was copied from (distillation)."""
     first = model.output_names[0]
     model.compile(
-        tf_keras.optimizers.legacy.Adam(_RATE),
+        tf_keras.optimizers.legacy.Adam(tf_keras.optimizers.schedules.CosineDecay(_RATE, steps)),
         loss={first: tf_keras.losses.KLDivergence()},
     )
     order = np.random.default_rng(0).permutation(len(tiles))
