@@ -151,6 +151,7 @@ _RETRAINED = {
     "mean_difference": 0.06,
     "min_agreement": 0.75,
     "max_calibration_loss": 0.05,
+    "min_evidence_correlation": 0.8,
 }
 
 VARIANTS: dict[str, Variant] = {
@@ -260,7 +261,7 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             "qat_int8",
             "integers throughout, pixels in, trained with quantization simulated",
-            Retrained(steps=150, quantize=True),
+            Retrained(steps=200, quantize=True),
             _int8(io="uint8", evidence=False, max_drop=0.5, **_RETRAINED),
         ),
         Variant(

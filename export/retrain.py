@@ -28,6 +28,7 @@ TWIN_ERROR = 1e-5
 _BATCH = 32
 _RATE = 1e-4
 _RANGE_DECAY = 0.95
+_RANGE_TILES = 512
 _OUTPUTS = "Default8BitOutputQuantizeConfig"
 _OUTPUT_CONFIG = default_8bit_quantize_configs.Default8BitOutputQuantizeConfig
 # What tfmot has no rule for, and whose output is quantized all the same.
@@ -197,10 +198,22 @@ def _quantized(
     with _quick_ranges():
         _fit(simulated, method.steps, tiles, targets)
     # The pixels' range is known: scale exactly 1, whatever was seen in training.
-    for variable in simulated.layers[1].variables:
-        if variable.name.endswith(("_min:0", "_max:0")):
-            variable.assign(255.0 if variable.name.endswith("_max:0") else 0.0)
+    _set_range(simulated.layers[1], 0.0, 255.0)
+    # The moving average would clip the logits of the clearest faces, and their confidence.
+    maps = twin.predict(tiles[:_RANGE_TILES].astype(np.float32), batch_size=_BATCH, verbose=0)[1]
+    for name, values in (("evidence", maps), ("logits", maps.mean(axis=(1, 2)))):
+        (layer,) = [layer for layer in simulated.layers if layer.name.endswith(name)]
+        _set_range(layer, float(values.min()), float(values.max()))
     return _converted(lambda image: simulated(image, training=False), simulated, integers=True)
+
+
+def _set_range(layer: tf_keras.layers.Layer, low: float, high: float) -> None:
+    """Sets the range of what a layer under simulated quantization puts out."""
+    ends = [v for v in layer.variables if not v.name.split("/")[-1].startswith("kernel")]
+    (lowest,) = [end for end in ends if end.name.endswith("_min:0")]
+    (highest,) = [end for end in ends if end.name.endswith("_max:0")]
+    lowest.assign(low)
+    highest.assign(high)
 
 
 @contextlib.contextmanager
