@@ -117,8 +117,7 @@ class TileClassifier:
             for name, values in self._run(image=_stored(tile, self._input)).items()
         }
         probabilities = answer["probabilities"]
-        if self._outputs["probabilities"]["dtype"] != np.float32:
-            probabilities /= probabilities.sum(axis=1, keepdims=True)  # 8 bits round the sum off
+        probabilities /= probabilities.sum(axis=1, keepdims=True)  # 8 bits round the sum off
         return Predictions(
             probabilities, answer.get("evidence", np.zeros((1, 0, 0, 7), np.float32))
         )
