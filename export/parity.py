@@ -119,7 +119,7 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
     difference = np.abs(found - reference.probabilities)
     right = found.argmax(axis=1) == reference.labels
     error, before = (
-        calibration_error(answers, reference.truth)[0]
+        calibration_error(answers, reference.truth)[0] if np.isfinite(answers).all() else np.nan
         for answers in (found, reference.probabilities)
     )
     evidence_error = evidence_correlation = None
@@ -161,8 +161,10 @@ def _predict(exported: Path, tiles: NDArray[np.float32]) -> Predictions:
 
 
 def _standardised(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    centred = maps - maps.mean(axis=0)
-    return (centred / (centred.std(axis=0) + 1e-6)).ravel()
+    wide = maps.astype(np.float64)
+    with np.errstate(all="ignore"):  # a broken file's numbers may be anything
+        centred = wide - wide.mean(axis=0)
+        return (centred / (centred.std(axis=0) + 1e-6)).ravel()
 
 
 def _answer_faults(parity: Parity, promise: Promise) -> Iterator[str]:
