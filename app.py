@@ -340,8 +340,8 @@ def _panel_html(face: FaceEmotion, number: int) -> str:
         words = next(words for least, words in _WORDS if face.confidence >= least)
         verdict = f"{face.label.capitalize()} <small>{words}, {percent}%</small>"
         meaning = (
-            f"Calibrated: of 100 test faces read this confidently, roughly {percent} "
-            f"{'carries' if percent == 1 else 'carry'} the label it was given."
+            f"Calibrated: of 100 answers this sure, about {percent} "
+            f"{'was' if percent == 1 else 'were'} right where it was measured."
         )
     rows = []
     for label in LABELS:

@@ -172,7 +172,7 @@ def test_exif_and_cmyk_photos_are_marked_like_the_original(recognizer, astronaut
 def test_headline_says_the_label_and_how_sure(confidence, words):
     result = text(app.result_html([face(confidence=confidence)]))
     assert f"Happy {words}" in result
-    assert f"roughly {words[-3:-1]} carry the label" in result
+    assert f"of 100 answers this sure, about {words[-3:-1]} were right" in result
     assert "Uncertain" not in result
 
 
