@@ -570,6 +570,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="fer-", ignore_cleanup_errors=True) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
+        gr.routes.DEFAULT_TEMP_DIR = (
+            uploads  # read when Gradio was imported; it makes a folder there
+        )
         demo = build(recognizer, card.read_text(encoding="utf-8") if card.is_file() else "")
         url = serve(demo, options.host, options.port, max_file_size=options.max_file_size)
         seconds = time.perf_counter() - start

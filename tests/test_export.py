@@ -21,6 +21,7 @@ from fer.labels import LABELS
 from fer.metrics import softmax
 from fer.recognizer import DEFAULT_BUNDLE
 from fer.runtime import MODEL_FILE, TileClassifier
+from tests.process import python
 
 STATIC = "full_int8", "full_int8_float_io", "mixed_int8", "int16x8"
 
@@ -380,14 +381,7 @@ def test_a_variant_that_is_trained_starts_equal_and_ends_as_promised(job, refere
         "Path(sys.argv[2]).write_bytes(content)"
     )
     file = tmp_path / MODEL_FILE
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(job.folder), str(file)],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    python(code, job.folder, file)
     parity.check(file, reference, any_answer("qat_int8"))
 
 

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from fer.occlusion import importance
 from fer.recognizer import EmotionRecognizer, make_detector
 from fer.runtime import Predictions
 from fer.spec import Calibration, CropSpec, ModelSpec, SpecError
+from tests.process import python
 
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.png"
 
@@ -195,11 +194,4 @@ def test_the_recogniser_needs_no_tensorflow_and_no_gradio():
         f"photo = fer.recognizer.load_image({str(ASTRONAUT)!r})\n"
         "assert len(fer.recognizer.make_detector().detect(photo)) == 1\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    python(code)
