@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from PIL import Image
 
 from fer.labels import LABELS
 from fer.nn.dataset import Fer2013
+
+if TYPE_CHECKING:
+    import keras
 
 
 def drawn(per_class: dict[str, int], seed: int = 0) -> Fer2013:
@@ -88,3 +92,22 @@ def write_zip(path: Path, files: dict[str, bytes]) -> Path:
         for name, content in files.items():
             archive.writestr(f"archive/{name}", content)
     return path
+
+
+def small_network(size: int = 48, *, init: str = "none", dropout: float = 0.3) -> "keras.Model":
+    """Builds a network that traces in a second, with the parts that training works on.
+
+    It stands in for `fer.nn.model.build`, whose arguments it takes, where a test is of what happens
+    around the network.
+    """
+    import keras
+
+    from fer.nn import model as models
+
+    image = keras.Input((None, None, 3))
+    features = keras.layers.Conv2D(16, 5, strides=4)(keras.layers.Rescaling(1 / 255)(image))
+    features = keras.layers.ReLU()(keras.layers.BatchNormalization()(features))
+    network = models.assemble(size, keras.Model(image, features), dropout=dropout)
+    if Path(init).is_file():
+        network.set_weights(models.load_checkpoint(Path(init)).get_weights())
+    return network

@@ -2,14 +2,14 @@
 
 import errno
 import hashlib
-import sys
 
 import keras
 import numpy as np
 import pytest
 
 from fer.labels import LABELS
-from tests.synthetic import drawn, rows, tree, write_csv, write_tree
+from tests.process import call
+from tests.synthetic import drawn, rows, small_network, tree, write_csv, write_tree
 
 pytestmark = pytest.mark.slow
 
@@ -17,23 +17,19 @@ DATA = drawn({"Training": 2, "PublicTest": 1})
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch, capsys):
-    """Runs the command in this process; returns its exit code and what it said."""
+def train(tmp_path, monkeypatch):
+    """Runs the command on a small network; returns its exit code and what it said last."""
     import train.__main__ as command
-    from train.command import run
+    from fer.nn import model as models
 
     monkeypatch.setenv("FER_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(models, "build", small_network)
 
     def start(data, *more):
-        options = ("--recipe", "smoke", "--init", "none", "--data", data,
-                   "--out", tmp_path / "run", *more)  # fmt: skip
-        monkeypatch.setattr(sys, "argv", ["train", *map(str, options)])
-        try:
-            run(command._main)
-        except SystemExit as stopped:
-            lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
-            return stopped.code, lines[-1] if lines else ""
-        return 0, ""
+        options = ("--recipe", "smoke", "--init", "none", "--data", data, "--out", tmp_path / "run")
+        code, _, errors = call(command._main, *options, *more)
+        lines = [line for line in errors.splitlines() if "error: " in line]
+        return code, lines[-1] if lines else ""
 
     return start
 

@@ -1,7 +1,6 @@
 """The comparison of networks: each one as it is trained and exported, and the command."""
 
 import json
-import sys
 
 import keras
 import numpy as np
@@ -13,9 +12,9 @@ from fer.metrics import softmax
 from fer.nn import model as models
 from fer.nn import networks
 from fer.nn.augment import validation_batches
+from tests.process import call
 from tests.synthetic import drawn, rows, write_csv
 from train import compare
-from train.command import run as run_command
 
 DATA = drawn({"Training": 8, "PublicTest": 3, "PrivateTest": 3})
 SYSTEMS = {system.slug: system for system in networks.SYSTEMS}
@@ -136,24 +135,14 @@ def test_every_system_learns_is_saved_and_answers_the_same_on_litert(slug, tmp_p
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(tmp_path, monkeypatch):
     """Runs the command in this process; returns its exit code, output and errors."""
     data = write_csv(tmp_path / "fer2013.csv", rows(DATA))
     monkeypatch.setenv("FER_CACHE_DIR", str(tmp_path / "cache"))
 
-    def run(*arguments):
-        words = ["--data", data, "--init", "none", "--out", tmp_path / "out", *arguments]
-        monkeypatch.setattr(sys, "argv", ["compare", *map(str, words)])
-        try:
-            run_command(compare._main)
-        except SystemExit as stopped:
-            code = stopped.code
-        else:
-            code = 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return lambda *arguments: call(
+        compare._main, "--data", data, "--init", "none", "--out", tmp_path / "out", *arguments
+    )
 
 
 OPTIONS = ("--budget", 112, "--tile-size", 48, "--systems", "cnn,lbp-hog")

@@ -17,19 +17,13 @@ import pytest
 
 from fer.labels import LABELS
 from fer.recognizer import DEFAULT_BUNDLE
-from tests.synthetic import drawn, rows, tree, write_csv, write_tree, write_zip
+from tests.process import call
+from tests.synthetic import drawn, rows, small_network, tree, write_csv, write_tree, write_zip
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 DATA = drawn({"Training": 8, "PublicTest": 3, "PrivateTest": 3})
-
-
-def small_network():
-    """A fresh network for the smallest tiles."""
-    from fer.nn import model as models
-
-    return models.build(48, init="none", dropout=0.3)
 
 
 def command(*arguments, **environment):
@@ -61,6 +55,15 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_csv(tmp_path_factory.mktemp("data") / "fer2013.csv", rows(DATA))
+
+
+@pytest.fixture
+def small_start(monkeypatch, cache):
+    """Commands that run in this process build a small network."""
+    from fer.nn import model as models
+
+    monkeypatch.setattr(models, "build", small_network)
+    monkeypatch.setenv("FER_CACHE_DIR", cache)
 
 
 @pytest.fixture(scope="module")
@@ -288,18 +291,14 @@ def test_a_diverging_run_stops_with_the_last_good_checkpoint(tmp_path):
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_line_and_exit_2(
-    arguments, says, tmp_path, data, cache, monkeypatch, capsys
+    arguments, says, tmp_path, data, cache, monkeypatch
 ):
-    from train.command import run as run_command
-
     module, *filled = [argument.format(tmp=tmp_path, data=data) for argument in arguments]
     package = module if module == "train.evaluate" else f"{module}.__main__"
     monkeypatch.setenv("FER_CACHE_DIR", cache)
-    monkeypatch.setattr(sys, "argv", [module, *filled])
-    with pytest.raises(SystemExit) as stopped:
-        run_command(importlib.import_module(package)._main)
-    assert stopped.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    code, _, errors = call(importlib.import_module(package)._main, *filled)
+    assert code == 2
+    (line,) = errors.splitlines()
     assert line.startswith("error: ")
     assert says in line
     assert not (tmp_path / "x" / "float32").exists()
@@ -324,15 +323,18 @@ def test_the_audit_prints_and_writes_what_it_found(tmp_path, data, cache):
     assert f"training drops {len(values['training_drops'])} images" in done.stdout
 
 
-def test_a_teachers_answers_are_learned_besides_the_labels(
-    killed_and_resumed, tmp_path, data, cache
-):
-    teacher = killed_and_resumed[0] / "best.keras"
-    options = ("train", "--recipe", "smoke", "--init", teacher, "--data", data,
+def test_a_teachers_answers_are_learned_besides_the_labels(small_start, tmp_path, data):
+    import train.__main__ as command
+    from fer.nn import model as models
+
+    teacher = tmp_path / "teacher.keras"
+    models.save(small_network(), teacher)
+    options = ("--recipe", "smoke", "--init", "none", "--data", data,
                "--epochs", "1", "--out", tmp_path / "student")  # fmt: skip
-    refused = run(*options, "--teacher", tmp_path / "no.keras", code=2, FER_CACHE_DIR=cache)
-    assert "no.keras must be an existing file" in refused.stderr
-    run(*options, "--teacher", teacher, "--images", "21", FER_CACHE_DIR=cache)
+    code, _, errors = call(command._main, *options, "--teacher", tmp_path / "no.keras")
+    assert code == 2
+    assert "no.keras must be an existing file" in errors
+    assert call(command._main, *options, "--teacher", teacher, "--images", "21")[0] == 0
     (kept,) = (tmp_path / "student").glob("targets-*.npy")
     targets = np.load(kept)
     labels = targets.argmax(axis=1)
@@ -381,20 +383,24 @@ def test_frozen_blocks_keep_their_weights_and_the_rest_learns(tmp_path):
     smoke = RECIPES["smoke"].with_epochs(1)
     stage = dataclasses.replace(smoke.stages[1], tile_size=48, frozen_blocks=2)
     recipe = dataclasses.replace(smoke, tile_size=48, stages=(stage,), ema=0.0)
-    started = small_network()
+    from fer.nn import model as models
+
+    started = models.build(48, init="none", dropout=0.3)
     before = {name: weights(started, name) for name in ("stem_bn", "block2a_bn", "block3a_bn")}
     best = fitting.fit(tmp_path, recipe, DATA.split("Training"), DATA.split("PublicTest"),
                        start=lambda: started, seed=0)  # fmt: skip
-    from fer.nn import model as models
-
     after = models.load_checkpoint(best)
     changed = {name: not np.array_equal(weights(after, name), old) for name, old in before.items()}
     assert changed == {"stem_bn": False, "block2a_bn": False, "block3a_bn": True}
 
 
-def test_a_linear_probe_learns_what_is_linear_and_the_command_reports_it(tmp_path, data, cache):
+def test_a_linear_probe_learns_what_is_linear_and_the_command_reports_it(
+    small_start, tmp_path, data, monkeypatch
+):
+    import train.probe
     from train.probe import probe
 
+    monkeypatch.setattr(train.probe, "_STEPS", 600)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, 600)
     directions = rng.normal(0, 3, (7, 20))
@@ -408,9 +414,10 @@ def test_a_linear_probe_learns_what_is_linear_and_the_command_reports_it(tmp_pat
     assert guessed.value < 0.35
 
     report = tmp_path / "probe.json"
-    options = ("train.probe", "--data", data, "--init", "none", "--tile-size", "48")
-    done = run(*options, "--json", report, FER_CACHE_DIR=cache)
-    assert done.stdout.count("95% interval") == 4
+    options = ("--data", data, "--init", "none", "--tile-size", "48", "--json", report)
+    code, out, _ = call(train.probe._main, *options)
+    assert code == 0
+    assert out.count("95% interval") == 4
     values = json.loads(report.read_text())
     assert values["images"] == 8 * len(LABELS)
     assert values["public_test_accuracy"]["n"] == 3 * len(LABELS)
@@ -429,19 +436,24 @@ def test_shares_of_the_blend_are_scored_on_photos_and_tiles(tmp_path, data, cach
     assert done.stdout.count("95% interval") == len(table)
 
 
-def test_levers_are_compared_once_each_and_in_one_table(tmp_path, data, cache):
-    options = ("train.ablate", "--data", data, "--init", "none", "--images", "64", "--epochs", "1",
+def test_levers_are_compared_once_each_and_in_one_table(small_start, tmp_path, data):
+    from train import ablate
+
+    options = ("--data", data, "--init", "none", "--images", "64", "--epochs", "1",
                "--levers", "recipe,without mixup", "--out", tmp_path)  # fmt: skip
-    first = run(*options, FER_CACHE_DIR=cache)
-    rows = [line for line in first.stdout.splitlines() if line.startswith("| ")]
+    code, first, _ = call(ablate._main, *options)
+    assert code == 0
+    rows = [line for line in first.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows] == ["| lever", "| recipe", "| without mixup"]
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/row.json")}
     assert len(stamps) == 2
     assert not list(tmp_path.glob("*/*.keras"))
-    again = run(*options, FER_CACHE_DIR=cache)
-    assert again.stdout.splitlines()[-3:] == first.stdout.splitlines()[-3:]
+    _, again, _ = call(ablate._main, *options)
+    assert again.splitlines()[-3:] == first.splitlines()[-3:]
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    other = run(*options[:-6], "--epochs", "2", *options[-4:], code=2, FER_CACHE_DIR=cache)
-    assert "choose another --out" in other.stderr
-    wrong = run(*options, "--levers", "luck", code=2, FER_CACHE_DIR=cache)
-    assert "levers must be all or of" in wrong.stderr
+    code, _, errors = call(ablate._main, *options[:-6], "--epochs", "2", *options[-4:])
+    assert code == 2
+    assert "choose another --out" in errors
+    code, _, errors = call(ablate._main, *options, "--levers", "luck")
+    assert code == 2
+    assert "levers must be all or of" in errors
