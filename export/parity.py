@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from export import flatbuffer
 from export.recipes import ANYTHING, Promise, Variant
-from fer.metrics import Accuracy, Truth, calibration_error, softmax
+from fer.metrics import Accuracy, Truth, calibration_error, confusion_matrix, softmax
 from fer.runtime import Predictions, TileClassifier
 
 WEIGHTS_SHARE = 0.95
@@ -66,6 +66,7 @@ class Parity:
         mean_difference: Mean difference of the probabilities.
         agreement: Share of tiles with the same top label, in [0, 1].
         accuracy: The file's accuracy.
+        confusion: 7 rows (true class) of 7 counts (the file's answer).
         drop: The Keras model's accuracy less the file's, in percentage points.
         calibration_error: Expected calibration error of the file, in [0, 1].
         calibration_loss: The same less the Keras model's.
@@ -83,6 +84,7 @@ class Parity:
     mean_difference: float
     agreement: float
     accuracy: Accuracy
+    confusion: list[list[int]]
     drop: float
     calibration_error: float
     calibration_loss: float
@@ -117,7 +119,8 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
         raise ParityError(f"{variant.name}: " + "; ".join(broken)) from error
     found = answer.probabilities
     difference = np.abs(found - reference.probabilities)
-    right = found.argmax(axis=1) == reference.labels
+    predicted = found.argmax(axis=1)
+    right = predicted == reference.labels
     error, before = (
         calibration_error(answers, reference.truth)[0] if np.isfinite(answers).all() else np.nan
         for answers in (found, reference.probabilities)
@@ -133,8 +136,9 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
         tiles=len(reference.tiles),
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
-        agreement=float(np.mean(found.argmax(axis=1) == reference.probabilities.argmax(axis=1))),
+        agreement=float(np.mean(predicted == reference.probabilities.argmax(axis=1))),
         accuracy=Accuracy.of(right),
+        confusion=confusion_matrix(predicted, reference.labels).tolist(),
         drop=100 * (reference.accuracy - float(right.mean())),
         calibration_error=error,
         calibration_loss=error - before,

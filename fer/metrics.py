@@ -110,6 +110,20 @@ class Classification:
         return "\n".join(rows)
 
 
+def confusion_matrix(
+    predicted: NDArray[np.int64], labels: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Counts predictions, shape (7, 7): row the true class, column the predicted one.
+
+    Args:
+        predicted: Shape (N,), indices into `LABELS`.
+        labels: Shape (N,), indices into `LABELS`.
+    """
+    confusion = np.zeros((len(LABELS), len(LABELS)), np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    return confusion
+
+
 def classify(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Classification:
     """Measures predictions against labels.
 
@@ -126,8 +140,7 @@ def classify(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> 
             f"received {probabilities.shape}"
         )
     predicted = probabilities.argmax(axis=1)
-    confusion = np.zeros((len(LABELS), len(LABELS)), np.int64)
-    np.add.at(confusion, (labels, predicted), 1)
+    confusion = confusion_matrix(predicted, labels)
     hits, support, given = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     precision = hits / np.maximum(given, 1)
     recall = hits / np.maximum(support, 1)
