@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import csv
 import json
 import logging
 import os
@@ -10,11 +9,11 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fer._command import BAD, OneLineParser, fail, whole_number
 from fer._conflict import conflicting_install
 from fer._stderr import silent_stderr
-from fer.labels import LABELS
 
 if TYPE_CHECKING:
     from fer.recognizer import FaceEmotion
@@ -26,7 +25,6 @@ examples:
   python -m fer --csv --model my-bundle photo.jpg
 """
 
-_BAD = 2
 _INTERRUPTED = 130
 
 
@@ -42,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     conflict = conflicting_install()
     if conflict:
-        return _fail(conflict)
+        return fail("fer", conflict)
     # A file name need not be valid text, nor the terminal able to show it.
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
@@ -67,7 +65,7 @@ def _recognize(options: argparse.Namespace) -> int:
                 options.model, detector_model=options.detector_model, threads=options.threads
             )
     except ValueError as error:
-        return _fail(str(error))
+        return fail("fer", str(error))
     failed = False
 
     def results() -> "Iterator[tuple[str, list[FaceEmotion]]]":
@@ -77,7 +75,7 @@ def _recognize(options: argparse.Namespace) -> int:
                 yield photo, recognizer.recognize(photo)
             except ImageDecodeError as error:
                 failed = True
-                _fail(str(error))
+                fail("fer", str(error))
 
     try:
         _PRINTERS[options.format](results(), max(map(len, options.photos)))
@@ -85,7 +83,7 @@ def _recognize(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         # Python flushes once more on exit, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _BAD if failed else 0
+    return BAD if failed else 0
 
 
 def _print_text(results: "Iterable[tuple[str, list[FaceEmotion]]]", indent: int) -> None:
@@ -105,42 +103,16 @@ def _print_json(results: "Iterable[tuple[str, list[FaceEmotion]]]", _: int) -> N
 
 
 def _print_csv(results: "Iterable[tuple[str, list[FaceEmotion]]]", _: int) -> None:
-    box = ("x", "y", "width", "height", "score")
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["image", "face", *box, "label", "confidence", "uncertain", *LABELS])
-    for photo, faces in results:
-        for number, face in enumerate(faces, 1):
-            writer.writerow(
-                [photo, number]
-                + [f"{getattr(face.box, edge):.6g}" for edge in box]
-                + [face.label, f"{face.confidence:.6f}", str(face.uncertain).lower()]
-                + [f"{face.probabilities[label]:.6f}" for label in LABELS]
-            )
+    from fer.tables import write_photos
+
+    write_photos(sys.stdout, results)
 
 
 _PRINTERS = {"text": _print_text, "json": _print_json, "csv": _print_csv}
 
 
-def _fail(message: str) -> int:
-    print(f"fer: error: {' '.join(message.split())}", file=sys.stderr)
-    return _BAD
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it."""
-
-    def error(self, message: str) -> Any:
-        self.exit(_BAD, f"fer: error: {message}; see python -m fer --help\n")
-
-
-def _threads(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 256, received {text!r}")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = OneLineParser(
         prog="python -m fer",
         description="Reads the facial expressions in photos: one line per face.",
         epilog=_EXAMPLES,
@@ -169,7 +141,11 @@ def _parser() -> argparse.ArgumentParser:
         help="YuNet .onnx face detector (default: BlazeFace, shipped)",
     )
     parser.add_argument(
-        "--threads", type=_threads, default=1, metavar="N", help="CPU threads (default: 1)"
+        "--threads",
+        type=whole_number(1, 256),
+        default=1,
+        metavar="N",
+        help="CPU threads (default: 1)",
     )
     return parser
 

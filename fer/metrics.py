@@ -110,9 +110,7 @@ class Classification:
         return "\n".join(rows)
 
 
-def confusion_matrix(
-    predicted: NDArray[np.int64], labels: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def confusion_matrix(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts predictions, shape (7, 7): row the true class, column the predicted one.
 
     Args:

@@ -1,11 +1,25 @@
 """Pictures for people: a photo small enough to show, a tile in grey, what an answer rests on."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Okabe and Ito's orange and blue: told apart with every kind of colour vision.
-_FOR = (230, 159, 0)
+from fer.faces import FaceBox
+
+COLOURS: dict[str, str] = {
+    "angry": "#d55e00",
+    "disgust": "#009e73",
+    "fear": "#cc79a7",
+    "happy": "#e69f00",
+    "sad": "#0072b2",
+    "surprise": "#56b4e9",
+    "neutral": "#8c8c8c",
+}
+"""Okabe and Ito's palette, told apart with every kind of colour vision: one for each class."""
+
+_FOR = (230, 159, 0)  # the palette's orange and blue
 _AGAINST = (0, 114, 178)
 _OPACITY = 0.7
 _WEAK = 0.5  # log odds: a map that never reaches this is not blown up to look decisive
@@ -26,6 +40,49 @@ def fit_photo(photo: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
         return photo
     size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def draw_faces(
+    photo: NDArray[np.uint8],
+    faces: Sequence[tuple[FaceBox, str, str]],
+    scale: float = 1.0,
+) -> NDArray[np.uint8]:
+    """Draws boxes in their classes' colours, with a text above or in each.
+
+    Args:
+        photo: RGB of shape (H, W, 3), uint8.
+        faces: Box of each face, its class, which decides the colour, and the text.
+        scale: From the boxes' pixels to the photo's.
+
+    Returns:
+        Array of shape (H, W, 3), uint8.
+    """
+    drawn = photo.copy()
+    size = max(photo.shape[:2]) / 1280
+    letter, line = max(0.45, 0.7 * size), max(1, round(3 * size))
+    for box, label, text in faces:
+        colour = tuple(bytes.fromhex(COLOURS[label][1:]))
+        left, top = round(box.x * scale), round(box.y * scale)
+        corner = round((box.x + box.width) * scale), round((box.y + box.height) * scale)
+        cv2.rectangle(drawn, (left, top), corner, (0, 0, 0), line + 2)
+        cv2.rectangle(drawn, (left, top), corner, colour, line)
+        (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, letter, 1)
+        tall = height + below + 4
+        base = top - line if top - tall - line >= 0 else top + tall
+        left = min(max(left, 0), max(0, photo.shape[1] - width - 8))
+        cv2.rectangle(drawn, (left, base - tall), (left + width + 8, base), (17, 17, 17), -1)
+        cv2.line(drawn, (left, base), (left + width + 8, base), colour, line)
+        cv2.putText(
+            drawn,
+            text,
+            (left + 4, base - below - 1),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            letter,
+            (255, 255, 255),
+            max(1, round(1.5 * size)),
+            cv2.LINE_AA,
+        )
+    return drawn
 
 
 def grey_tile(tile: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

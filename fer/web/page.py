@@ -1,0 +1,48 @@
+"""The page: a header and its tabs."""
+
+from pathlib import Path
+
+import gradio as gr
+
+from fer.recognizer import DEFAULT_BUNDLE, EmotionRecognizer
+from fer.web import about, compare, live, photo, video
+
+TITLE = "Facial expressions in photos"
+
+UPLOAD_AGE = 60
+"""Seconds before an upload's temporary file is deleted."""
+
+UPLOAD_CHECK = 30
+"""Seconds between two looks for such files."""
+
+HEADER_HTML = f"""\
+<header class="fer-header"><h1>{TITLE}</h1>
+<p>Choose a photo, take one, or paste one: every face gets a box and seven calibrated
+probabilities. An expression is not a feeling: the model reads faces, not minds.</p></header>"""
+
+
+def build(recognizer: EmotionRecognizer, bundle: Path = DEFAULT_BUNDLE) -> gr.Blocks:
+    """Builds the page.
+
+    Args:
+        recognizer: Reads the pictures; shared by all visitors.
+        bundle: The folder it was loaded from: its card, figures and variants are shown.
+
+    Returns:
+        The page, for `fer.web.server.serve`.
+    """
+    demo = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE))
+    with demo:
+        gr.HTML(HEADER_HTML, js_on_load=None, apply_default_css=False)
+        with gr.Tabs():
+            with gr.Tab("Photo"):
+                photo.tab(recognizer)
+            with gr.Tab("Live"):
+                live.tab(recognizer)
+            with gr.Tab("Video"):
+                video.tab(recognizer)
+            with gr.Tab("Compare"):
+                compare.tab(recognizer, bundle)
+            with gr.Tab("About"):
+                about.tab(recognizer.spec, bundle)
+    return demo
