@@ -26,8 +26,8 @@ Article 5(1)(f)), and where emotion recognition is allowed, people must be told 
 them (Article 50(3)). Only use photos of people who agree.
 
 **Your privacy.** Photos, videos and camera frames go to the computer that runs this page and
-nowhere else. Camera frames are read in memory and forgotten; the temporary file of an upload is
-deleted within two minutes, that of a video and its marked copy within half an hour. No picture,
+nowhere else. Camera frames are read in memory and forgotten. The temporary file of an upload is
+deleted within two minutes, the marked copy of a video half an hour after it was made. No picture,
 face or result is kept, logged or used for training.
 """
 

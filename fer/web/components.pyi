@@ -30,10 +30,10 @@ class Photo(gr.Image):
         return "photo.jpg"
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
-
 
 class Clip(gr.Video):
     """A `gr.Video` whose functions receive a path."""
@@ -49,15 +49,14 @@ class Clip(gr.Video):
         return "clip.mp4"
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
 
-
 def videos_folder() -> Path:
     """Returns where marked videos are kept while they can be watched."""
     return Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()) / "fer-videos"
-
 
 def without_folder(message: object, path: str) -> str:
     """Returns an error's text without the folder of an upload.

@@ -7,7 +7,7 @@ import gradio as gr
 from fer.recognizer import DEFAULT_BUNDLE, EmotionRecognizer
 from fer.web import about, compare, live, photo, video
 
-TITLE = "Facial expressions in photos"
+TITLE = "Facial expressions in photos and videos"
 
 UPLOAD_AGE = 60
 """Seconds before an upload's temporary file is deleted."""
@@ -17,8 +17,8 @@ UPLOAD_CHECK = 30
 
 HEADER_HTML = f"""\
 <header class="fer-header"><h1>{TITLE}</h1>
-<p>Choose a photo, take one, or paste one: every face gets a box and seven calibrated
-probabilities. An expression is not a feeling: the model reads faces, not minds.</p></header>"""
+<p>A photo, your camera or a video: every face gets a box and seven calibrated probabilities. An
+expression is not a feeling: the model reads faces, not minds.</p></header>"""
 
 
 def build(recognizer: EmotionRecognizer, bundle: Path = DEFAULT_BUNDLE) -> gr.Blocks:

@@ -52,7 +52,9 @@ def serve(
     demo.queue(max_size=WAITING)
     folder = videos_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.redirect_stdout(io.StringIO()):  # Gradio announces its MCP server, however quiet
+    with contextlib.redirect_stdout(
+        io.StringIO()
+    ):  # Gradio announces its MCP server, however quiet
         application, url, _ = demo.launch(
             server_name=host,
             server_port=port,
