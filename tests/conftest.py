@@ -1,5 +1,6 @@
 """Fixtures shared by several test modules."""
 
+import shutil
 import socket
 import warnings
 from pathlib import Path
@@ -67,14 +68,19 @@ def recognizer():
 
 @pytest.fixture(scope="session")
 def server(recognizer, tmp_path_factory):
-    """The address of the app, running with the shipped model."""
-    import app
+    """The address of the app, running with the shipped model and a card of the tests' own."""
+    from fer.recognizer import DEFAULT_BUNDLE
+    from fer.web import page
+    from fer.web.server import serve
 
+    bundle = tmp_path_factory.mktemp("app") / "model"
+    shutil.copytree(DEFAULT_BUNDLE, bundle, ignore=shutil.ignore_patterns("*.keras"))
     card = "---\nlicense: apache-2.0\n---\n# Card of the test\n"
+    (bundle / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        demo = app.build(recognizer, card)
-        yield app.serve(demo, "127.0.0.1", free_port())
+        demo = page.build(recognizer, bundle)
+        yield serve(demo, recognizer.spec, "127.0.0.1", free_port())
         demo.close()
 
 
