@@ -59,6 +59,25 @@ def no_face(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """Two seconds of the portrait, moving slowly to the right."""
+    import av
+
+    with Image.open(ASTRONAUT) as image:
+        portrait = np.asarray(image.convert("RGB").resize((360, 360)))
+    path = tmp_path_factory.mktemp("videos") / "portrait.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=15)
+        stream.width, stream.height, stream.pix_fmt = 480, 360, "yuv420p"
+        for index in range(30):
+            frame = np.full((360, 480, 3), 120, np.uint8)
+            frame[:, 2 * index : 2 * index + 360] = portrait
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
 def recognizer():
     """The shipped model, loaded once."""
     from fer.recognizer import EmotionRecognizer

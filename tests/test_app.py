@@ -1,3 +1,5 @@
+import asyncio
+import json
 import os
 import re
 import signal
@@ -10,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import jsonschema
 import pytest
 from conftest import free_port
 from gradio_client import Client, handle_file
@@ -29,6 +32,12 @@ def client(server):
     client = Client(server, verbose=False)
     yield client
     client.close()
+
+
+def fits(answer, name):
+    """Fails unless an answer is what docs/api.schema.json says."""
+    schema = json.loads((ROOT / "docs" / "api.schema.json").read_text())
+    jsonschema.validate(answer, {**schema, "$ref": f"#/$defs/{name}"})
 
 
 # The running server
@@ -80,13 +89,123 @@ def test_simultaneous_visitors_get_their_own_answers(client, astronaut, group, n
         assert len(job.result()["faces"]) == faces
 
 
-def test_only_the_documented_endpoint_can_be_called(client):
+def test_only_the_documented_endpoints_can_be_called(client):
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert list(endpoints["named_endpoints"]) == ["/predict"]
     assert endpoints["unnamed_endpoints"] == {}
-    described = endpoints["named_endpoints"]["/predict"]
-    assert [given["parameter_name"] for given in described["parameters"]] == ["image"]
-    assert [returned["label"] for returned in described["returns"]] == ["Faces"]
+    described = {
+        name: (
+            [given["parameter_name"] for given in endpoint["parameters"]],
+            [returned["label"] for returned in endpoint["returns"]],
+        )
+        for name, endpoint in endpoints["named_endpoints"].items()
+    }
+    assert described == {
+        "/predict": (["image"], ["Faces"]),
+        "/predict_frame": (["image", "tracks", "time"], ["Faces"]),
+        "/predict_video": (["video"], ["Seconds"]),
+    }
+
+
+def test_answers_are_what_the_schema_says(client, astronaut, clip):
+    fits(client.predict(handle_file(astronaut), api_name="/predict"), "predict")
+    frame = client.predict(handle_file(astronaut), None, 0.0, api_name="/predict_frame")
+    fits(frame, "predict_frame")
+    fits(client.predict(handle_file(clip), api_name="/predict_video"), "predict_video")
+    with pytest.raises(jsonschema.ValidationError):
+        fits(frame, "predict")
+
+
+def test_a_stream_keeps_its_numbers_and_smooths(client, astronaut, group, no_face):
+    def send(photo, tracks, time):
+        return client.predict(handle_file(photo), tracks, time, api_name="/predict_frame")
+
+    first = send(astronaut, None, 0)
+    again = send(astronaut, first["tracks"], 0.1)
+    assert [face["number"] for face in again["faces"]] == [1]
+    gone = send(no_face, again["tracks"], 0.2)
+    assert gone["faces"] == []
+    assert [face["number"] for face in send(astronaut, gone["tracks"], 0.3)["faces"]] == [1]
+    late = send(group, gone["tracks"], 60)
+    assert [face["number"] for face in late["faces"]] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("tracks", "time", "reason"),
+    [
+        ({"faces": [{"number": 1}]}, 1.0, "tracks must be those of the last answer"),
+        ([1, 2], 1.0, "tracks must be those of the last answer"),
+        (None, -1.0, "time must be seconds since the stream began"),
+    ],
+)
+def test_a_stream_that_makes_no_sense_is_refused(client, astronaut, tracks, time, reason):
+    with pytest.raises(AppError, match=reason):
+        client.predict(handle_file(astronaut), tracks, time, api_name="/predict_frame")
+
+
+def test_a_video_is_read_second_by_second(client, clip):
+    answer = client.predict(handle_file(clip), api_name="/predict_video")
+    assert answer["duration"] == pytest.approx(2, abs=0.2)
+    assert [row["second"] for row in answer["seconds"]] == [0, 1]
+    assert {row["label"] for row in answer["seconds"]} == {"happy"}
+    assert {row["number"] for row in answer["seconds"]} == {1}
+
+
+def test_a_video_that_is_none_is_refused_without_the_servers_folder(client, tmp_path):
+    (tmp_path / "holiday.mp4").write_bytes(b"Dear diary, today I smiled.")
+    with pytest.raises(AppError, match="^holiday.mp4: is not a video") as caught:
+        client.predict(handle_file(tmp_path / "holiday.mp4"), api_name="/predict_video")
+    assert "/" not in str(caught.value)
+
+
+def test_curl_gets_the_same_answer(server, client, astronaut):
+    with astronaut.open("rb") as file:
+        (path,) = httpx.post(f"{server}gradio_api/upload", files={"files": file}).json()
+    data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
+    event = httpx.post(f"{server}gradio_api/call/predict", json=data).json()["event_id"]
+    stream = httpx.get(f"{server}gradio_api/call/predict/{event}", timeout=60).text
+    (answer,) = json.loads(stream.split("event: complete\ndata: ")[1].splitlines()[0])
+    assert answer == client.predict(handle_file(astronaut), api_name="/predict")
+
+
+def test_an_agent_calls_it_as_an_mcp_tool(server, astronaut):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    with astronaut.open("rb") as file:
+        (path,) = httpx.post(f"{server}gradio_api/upload", files={"files": file}).json()
+
+    async def talk():
+        async with (
+            streamable_http_client(f"{server}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+            address = {"image": f"{server}gradio_api/file={path}"}
+            return tools, await session.call_tool("predict", address)
+
+    tools, result = asyncio.run(talk())
+    assert {"predict", "predict_frame", "predict_video"} <= set(tools)
+    assert tools["predict"].inputSchema["required"] == ["image"]
+    assert "JPEG" in tools["predict"].inputSchema["properties"]["image"]["description"]
+    assert not result.isError, result.content
+    assert json.loads(result.content[0].text)["faces"][0]["label"] == "happy"
+
+
+def test_health_says_which_model_answers(server, recognizer):
+    answer = httpx.get(f"{server}health")
+    assert answer.status_code == 200
+    health = answer.json()
+    assert health["status"] == "ok"
+    assert health["variant"] == recognizer.spec.variant
+    assert health["seconds_up"] >= 0
+
+
+def test_page_can_be_installed(server):
+    manifest = httpx.get(f"{server}manifest.json").json()
+    assert manifest["name"] == page.TITLE
+    assert manifest["display"] == "standalone"
+    assert 'rel="manifest"' in httpx.get(server).text
 
 
 def test_server_keeps_no_history_and_reports_to_nobody(server):
@@ -218,20 +337,62 @@ def test_conflicting_installation_is_said_first(capsys, monkeypatch):
     assert capsys.readouterr().err == "app: error: run: pip uninstall fer\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("FER_PORT", "0", "--port: must be a whole number from 1 to 65535, received '0'"),
+        ("FER_THREADS", "all", "--threads: must be a whole number from 1 to 256, received 'all'"),
+        ("FER_MAX_FILE_SIZE", "lots", "received 'lots'"),
+        ("FER_SHARE", "perhaps", "--share: must be 1 or 0, received 'perhaps'"),
+    ],
+)
+def test_a_bad_setting_in_the_environment_is_one_line_and_exit_2(
+    capsys, monkeypatch, name, value, reason
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        app.main([])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert reason in error
+
+
+def test_a_missing_model_in_the_environment_is_named_and_a_flag_wins(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_MODEL", str(tmp_path / "no-bundle"))
+    monkeypatch.setenv("FER_PORT", str(free_port()))
+    assert app.main([]) == 2
+    assert "no-bundle" in capsys.readouterr().err
+    assert app.main(["--model", str(tmp_path / "other-bundle")]) == 2
+    assert "other-bundle" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name != "posix", reason="stops the server by a POSIX signal")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_command_serves_the_page_until_stopped_and_leaves_nothing(tmp_path, stop):
+def test_command_serves_the_page_until_stopped_and_leaves_nothing(tmp_path, stop, astronaut):
     port = free_port()
-    command = [sys.executable, "app.py", "--port", str(port)]
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    command = [sys.executable, "app.py"]
+    environment = os.environ | {"TMPDIR": str(tmp_path), "FER_PORT": str(port)}
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
-        assert re.fullmatch(
-            rf"Ready in [\d.]+ s: http://127.0.0.1:{port}/ .*\n", process.stdout.readline()
-        )
-        assert page.TITLE in httpx.get(f"http://127.0.0.1:{port}/").text
+        address = f"http://127.0.0.1:{port}/"
+        assert re.fullmatch(rf"Ready in [\d.]+ s: {address} .*\n", process.stdout.readline())
+        assert page.TITLE in httpx.get(address).text
+        client = Client(address, verbose=False)
+        client.predict(handle_file(astronaut), api_name="/predict")
+        client.close()
         process.send_signal(stop)
-        process.communicate(timeout=120)
+        _, log = process.communicate(timeout=120)
     assert process.returncode == 0
     assert list(tmp_path.iterdir()) == []
+    (line,) = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert line["event"] == "photo"
+    assert line["faces"] == 1
+    assert {"time", "megapixels", "decode_ms", "recognize_ms"} <= set(line)
+    assert "astronaut" not in log
