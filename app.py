@@ -18,6 +18,7 @@ from pathlib import Path
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it from when it is imported on
 
 import gradio as gr
+import gradio.mcp
 
 from fer._command import OneLineParser, fail, whole_number
 from fer._conflict import conflicting_install
@@ -68,9 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="fer-", ignore_cleanup_errors=True) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
-        gr.routes.DEFAULT_TEMP_DIR = (
-            uploads  # read when Gradio was imported; it makes a folder there
-        )
+        # Read when Gradio was imported; it puts files there that are no visitor's upload.
+        gr.routes.DEFAULT_TEMP_DIR = gradio.mcp.DEFAULT_TEMP_DIR = uploads
         url = serve(
             demo := build(recognizer, bundle),
             recognizer.spec,

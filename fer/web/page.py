@@ -9,12 +9,6 @@ from fer.web import about, compare, live, photo, video
 
 TITLE = "Facial expressions in photos and videos"
 
-UPLOAD_AGE = 60
-"""Seconds before an upload's temporary file is deleted."""
-
-UPLOAD_CHECK = 30
-"""Seconds between two looks for such files."""
-
 HEADER_HTML = f"""\
 <header class="fer-header"><h1>{TITLE}</h1>
 <p>A photo, your camera or a video: every face gets a box and seven calibrated probabilities. An
@@ -31,7 +25,7 @@ def build(recognizer: EmotionRecognizer, bundle: Path = DEFAULT_BUNDLE) -> gr.Bl
     Returns:
         The page, for `fer.web.server.serve`.
     """
-    demo = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(UPLOAD_CHECK, UPLOAD_AGE))
+    demo = gr.Blocks(title=TITLE, analytics_enabled=False)
     with demo:
         gr.HTML(HEADER_HTML, js_on_load=None, apply_default_css=False)
         with gr.Tabs():

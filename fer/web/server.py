@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,15 @@ from fer.web.components import videos_folder
 
 WAITING = 32
 """Visitors in a queue before the next one is asked to come back."""
+
+UPLOAD_AGE = 60
+"""Seconds before an upload's temporary file is deleted."""
+
+VIDEO_AGE = 1800
+"""Seconds before a marked video is deleted."""
+
+CHECK = 30
+"""Seconds between two looks for such files."""
 
 _CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
@@ -72,6 +82,8 @@ def serve(
             theme=_theme(),
             css=_CSS,
         )
+    stay = set(folder.parent.rglob("*"))  # the example
+    threading.Thread(target=_forget, args=(demo, folder, stay), daemon=True).start()
     start = time.monotonic()
 
     async def health(_: Request) -> JSONResponse:
@@ -89,6 +101,20 @@ def serve(
     # Before Gradio's own, whose last one takes every address for a page.
     application.router.routes.insert(0, Route("/health", health))
     return str(demo.share_url or url)
+
+
+def _forget(demo: gr.Blocks, videos: Path, stay: set[Path]) -> None:
+    """Deletes what visitors sent and got, when it is old enough, while the page is served.
+
+    Gradio's own ``delete_cache`` does not know the files that come through MCP.
+    """
+    while demo.is_running:
+        time.sleep(CHECK)
+        for path in videos.parent.rglob("*"):
+            age = VIDEO_AGE if videos in path.parents else UPLOAD_AGE
+            with contextlib.suppress(OSError):  # another look, or the visitor, was faster
+                if path not in stay and path.is_file() and time.time() - path.stat().st_mtime > age:
+                    path.unlink()
 
 
 class JsonLines(logging.Formatter):

@@ -4,7 +4,6 @@ import io
 import logging
 import secrets
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -42,7 +41,6 @@ CANCELLED_HTML = message_html("Cancelled", "Nothing of the video was kept.")
 
 _FACES = 5  # timelines shown: of the faces seen for longest
 _POINTS = 600  # a line: as many as it has pixels
-_KEPT = 1800  # seconds that a marked video can be watched and saved
 _STEP = 0.5  # seconds between two reports of progress
 _LOG = logging.getLogger("fer.web")
 
@@ -168,9 +166,6 @@ def show(recognizer: EmotionRecognizer, path: str | None) -> Iterator[tuple[str,
         # A visitor who cancels closes this generator wherever it is.
         if not marked.exists():
             shutil.rmtree(folder, ignore_errors=True)
-    forget = threading.Timer(_KEPT, shutil.rmtree, [folder], {"ignore_errors": True})
-    forget.daemon = True
-    forget.start()
     facts = {"seconds": round(moments[-1].time, 1), "took_s": round(time.monotonic() - begun, 1)}
     _LOG.info("video", extra={"facts": facts})
     result = result_html(moments, recognizer.spec.calibration.uncertain_below)
