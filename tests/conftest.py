@@ -86,7 +86,13 @@ def recognizer():
 
 
 @pytest.fixture(scope="session")
-def server(recognizer, tmp_path_factory):
+def uploads(tmp_path_factory):
+    """Where the app keeps what visitors sent."""
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="session")
+def server(recognizer, uploads, tmp_path_factory):
     """The address of the app, running with the shipped model and a card of the tests' own."""
     from fer.recognizer import DEFAULT_BUNDLE
     from fer.web import page
@@ -97,7 +103,7 @@ def server(recognizer, tmp_path_factory):
     card = "---\nlicense: apache-2.0\n---\n# Card of the test\n"
     (bundle / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
         demo = page.build(recognizer, bundle)
         yield serve(demo, recognizer.spec, "127.0.0.1", free_port())
         demo.close()

@@ -47,15 +47,12 @@ def tab(recognizer: EmotionRecognizer) -> None:
                 elem_id="photo",
             )
             marked = gr.HTML(js_on_load=_SAVE, apply_default_css=False, elem_id="marked")
-            if EXAMPLE.is_file():
-                gr.Examples(
-                    [str(EXAMPLE)],
-                    photo,
-                    label="Or try this one (Eileen Collins, NASA, public domain)",
-                    elem_id="example",
-                    cache_examples=False,
-                    api_visibility="private",
-                )
+            example = gr.Button(
+                "Or try this portrait (Eileen Collins, NASA, public domain)",
+                icon=EXAMPLE if EXAMPLE.is_file() else None,
+                visible=EXAMPLE.is_file(),
+                elem_id="example",
+            )
         with gr.Column(scale=6, min_width=300):
             result = gr.HTML(
                 WAITING_HTML,
@@ -63,6 +60,7 @@ def tab(recognizer: EmotionRecognizer) -> None:
                 apply_default_css=False,
                 elem_id="result",
             )
+    example.click(lambda: str(EXAMPLE), None, photo, api_visibility="private", queue=False)
     photo.change(
         functools.partial(show, recognizer),
         photo,

@@ -140,4 +140,8 @@ def _theme() -> gr.Theme:
         body_background_fill_dark="*neutral_950",
         block_border_width="1px",
         block_shadow="none",
+        # Gradio's own are too faint for WCAG AA.
+        body_text_color_subdued="*neutral_600",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
     )
