@@ -147,7 +147,7 @@ class BlazeFaceDetector:
         view = _resize(square, _NATIVE, _NATIVE)
         seen = _moved(sparse, left, top, _NATIVE / side)
         return any(
-            _common(seen, again) > 0.4 * (seen.area + again.area - _common(seen, again))
+            common_area(seen, again) > 0.4 * (seen.area + again.area - common_area(seen, again))
             for again in _merge(self._closer.run(view, config.confirm))
         )
 
@@ -284,6 +284,13 @@ def square_crop(image: NDArray[np.uint8], box: FaceBox, crop: CropSpec) -> NDArr
     return np.ascontiguousarray(image[rows][:, columns])
 
 
+def common_area(a: FaceBox, b: FaceBox) -> float:
+    """Returns how many square pixels two boxes share."""
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    return max(0.0, width) * max(0.0, height)
+
+
 def _resize(image: NDArray[np.uint8], width: float, height: float) -> NDArray[np.uint8]:
     size = max(1, round(width)), max(1, round(height))
     if image.shape[1] > 2 * size[0] and image.shape[0] > 2 * size[1]:
@@ -326,7 +333,7 @@ def _outermost(faces: list[FaceBox], inside: float = 0.7) -> list[FaceBox]:
     """Drops what is mostly inside a larger face: a mouth or an eye can look like a face."""
     kept: list[FaceBox] = []
     for face in sorted(faces, key=lambda face: -face.area):
-        if all(_common(face, larger) <= inside * face.area for larger in kept):
+        if all(common_area(face, larger) <= inside * face.area for larger in kept):
             kept.append(face)
     return kept
 
@@ -340,9 +347,3 @@ def _moved(face: FaceBox, left: float, top: float, scale: float) -> FaceBox:
         face.height * scale,
         face.score,
     )
-
-
-def _common(a: FaceBox, b: FaceBox) -> float:
-    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
-    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
-    return max(0.0, width) * max(0.0, height)
