@@ -11,6 +11,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from fer._pool import Pool, cores
 from fer.spec import CropSpec
 
 BLAZEFACE_FILE = Path(__file__).parent / "assets" / "faces" / "face_detection_short_range.tflite"
@@ -101,9 +102,7 @@ class BlazeFaceDetector:
             config: How it is used; None for the defaults.
         """
         self._config = config or BlazeFaceConfig()
-        self._wholes = [_BlazeFace(BLAZEFACE_FILE, threads) for _ in self._config.looks]
-        self._closer = _BlazeFace(BLAZEFACE_FILE, threads)
-        self._lock = threading.Lock()
+        self._networks = Pool(lambda: _Networks(self._config, threads), max(1, cores() // threads))
 
     def detect(self, image: NDArray[np.uint8]) -> list[FaceBox]:
         """Finds the faces of an RGB picture.
@@ -114,13 +113,14 @@ class BlazeFaceDetector:
         Returns:
             One box per face, largest first; empty where there is no face.
         """
-        with self._lock:
-            return _outermost([face for face in self._propose(image) if self._holds(image, face)])
+        with self._networks.lend() as networks:
+            faces = self._propose(image, networks)
+            return _outermost([face for face in faces if self._holds(image, face, networks)])
 
-    def _propose(self, image: NDArray[np.uint8]) -> list[FaceBox]:
+    def _propose(self, image: NDArray[np.uint8], networks: "_Networks") -> list[FaceBox]:
         found = []
         seen = image
-        for look, network in zip(self._config.looks, self._wholes, strict=True):
+        for look, network in zip(self._config.looks, networks.wholes, strict=True):
             side = math.sqrt(look.pixels)
             # Without the second bound, a strip one pixel high would be padded to gigabytes.
             scale = min(
@@ -135,7 +135,7 @@ class BlazeFaceDetector:
             found.append(boxes)
         return _merge(np.concatenate(found))
 
-    def _holds(self, image: NDArray[np.uint8], face: FaceBox) -> bool:
+    def _holds(self, image: NDArray[np.uint8], face: FaceBox, networks: "_Networks") -> bool:
         config = self._config
         if face.score >= config.sure or face.width * config.close.scale > max(image.shape):
             return True
@@ -148,8 +148,16 @@ class BlazeFaceDetector:
         seen = _moved(sparse, left, top, _NATIVE / side)
         return any(
             common_area(seen, again) > 0.4 * (seen.area + again.area - common_area(seen, again))
-            for again in _merge(self._closer.run(view, config.confirm))
+            for again in _merge(networks.closer.run(view, config.confirm))
         )
+
+
+class _Networks:
+    """What one thread needs to look at a picture: a network for each size that it is shown."""
+
+    def __init__(self, config: BlazeFaceConfig, threads: int) -> None:
+        self.wholes = [_BlazeFace(BLAZEFACE_FILE, threads) for _ in config.looks]
+        self.closer = _BlazeFace(BLAZEFACE_FILE, threads)
 
 
 class _BlazeFace:
@@ -167,9 +175,12 @@ class _BlazeFace:
         """Returns rows of left, top, right, bottom in pixels and score, shape (N, 5)."""
         height, width = (-(-side // self._STRIDE) * self._STRIDE for side in image.shape[:2])
         self._prepare((1, height, width, 3))
-        pixels = np.full((height, width, 3), -1, np.float32)
-        pixels[: image.shape[0], : image.shape[1]] = image / np.float32(127.5) - 1
-        self._interpreter.set_tensor(self._input, pixels[None])
+        pixels = self._pixels[0]
+        pixels[image.shape[0] :] = pixels[:, image.shape[1] :] = -1
+        seen = pixels[: image.shape[0], : image.shape[1]]
+        np.divide(image, np.float32(127.5), out=seen)
+        seen -= 1
+        self._interpreter.set_tensor(self._input, self._pixels)
         self._interpreter.invoke()
         boxes, logits = (self._interpreter.get_tensor(index)[0] for index in self._outputs)
         keep = logits[:, 0] > math.log(min_score / (1 - min_score))
@@ -186,6 +197,7 @@ class _BlazeFace:
         self._interpreter.resize_tensor_input(self._input, shape)
         self._interpreter.allocate_tensors()
         self._outputs = [output["index"] for output in self._interpreter.get_output_details()]
+        self._pixels = np.empty(shape, np.float32)
         grids = []
         for stride, repeats in self._ANCHORS:
             y, x = np.mgrid[stride / 2 : shape[1] : stride, stride / 2 : shape[2] : stride]
