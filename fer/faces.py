@@ -16,6 +16,7 @@ from fer.spec import CropSpec
 
 BLAZEFACE_FILE = Path(__file__).parent / "assets" / "faces" / "face_detection_short_range.tflite"
 _NATIVE = 128  # side of the square BlazeFace short-range was trained on
+_FINER = 1.5  # times as large a picture must be seen for it to show more faces
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,23 @@ class BlazeFaceConfig:
     Attributes:
         looks: The looks at the whole picture, largest first. A face is found when it spans about
             30 to 130 pixels of a look, so one look cannot serve both a portrait and a group.
+        finer: One more look, taken only if it may show more: it costs four times the others.
+        small: Pixels of the largest of ``looks`` that the smallest face found must span for the
+            finer look to be left out; where a face is so small, others may have been missed.
         propose: Score in [0, 1] from which a box is considered.
         sure: Score from which it is believed; below, the network takes a closer look.
         close: Framing of the closer look, with the face as large as the network likes it best. A
             face too large to be framed so within the picture is believed as it is.
-        confirm: Score the closer look must reach.
+        confirm: Mean of the score and of that of the closer look from which a box is believed. What
+            only resembles a face seldom does so in both.
     """
 
     looks: tuple[Look, ...] = (
         Look(pixels=512 * 384, enlarge=False),
         Look(pixels=_NATIVE * _NATIVE, enlarge=True),
     )
+    finer: Look = Look(pixels=1024 * 768, enlarge=False)
+    small: float = 48
     propose: float = 0.5
     sure: float = 0.8
     close: CropSpec = field(default_factory=lambda: CropSpec(scale=2.2, offset_y=0.0))
@@ -114,26 +121,37 @@ class BlazeFaceDetector:
             One box per face, largest first; empty where there is no face.
         """
         with self._networks.lend() as networks:
-            faces = self._propose(image, networks)
-            return _outermost([face for face in faces if self._holds(image, face, networks)])
+            boxes = self._propose(image, self._config.looks, networks)
+            faces = self._believed(image, boxes, networks)
+            if self._may_miss(image, faces):
+                more = self._propose(image, (self._config.finer,), networks)
+                faces = self._believed(image, np.concatenate([boxes, more]), networks)
+            return faces
 
-    def _propose(self, image: NDArray[np.uint8], networks: "_Networks") -> list[FaceBox]:
+    def _propose(
+        self, image: NDArray[np.uint8], looks: tuple[Look, ...], networks: "_Networks"
+    ) -> NDArray[np.float32]:
         found = []
         seen = image
-        for look, network in zip(self._config.looks, networks.wholes, strict=True):
-            side = math.sqrt(look.pixels)
-            # Without the second bound, a strip one pixel high would be padded to gigabytes.
-            scale = min(
-                side / math.sqrt(image.shape[0] * image.shape[1]),
-                8 * side / max(image.shape),
-                math.inf if look.enlarge else 1.0,
-            )
+        for look in looks:
+            scale = _scale(image, look)
             # Each look shrinks what the last one saw: a large photo is read only once.
             seen = _resize(seen, scale * image.shape[1], scale * image.shape[0])
-            boxes = network.run(seen, self._config.propose)
+            boxes = networks.whole[look].run(seen, self._config.propose)
             boxes[:, :4] *= [image.shape[1] / seen.shape[1], image.shape[0] / seen.shape[0]] * 2
             found.append(boxes)
-        return _merge(np.concatenate(found))
+        return np.concatenate(found)
+
+    def _believed(
+        self, image: NDArray[np.uint8], boxes: NDArray[np.float32], networks: "_Networks"
+    ) -> list[FaceBox]:
+        return _outermost([box for box in _merge(boxes) if self._holds(image, box, networks)])
+
+    def _may_miss(self, image: NDArray[np.uint8], faces: list[FaceBox]) -> bool:
+        scale = _scale(image, self._config.looks[0])
+        smallest = min((face.width for face in faces), default=0)
+        shows_more = _scale(image, self._config.finer) >= _FINER * scale
+        return shows_more and smallest * scale < self._config.small
 
     def _holds(self, image: NDArray[np.uint8], face: FaceBox, networks: "_Networks") -> bool:
         config = self._config
@@ -146,9 +164,10 @@ class BlazeFaceDetector:
         square = square_crop(image[::step, ::step], sparse, config.close)
         view = _resize(square, _NATIVE, _NATIVE)
         seen = _moved(sparse, left, top, _NATIVE / side)
+        least = min(max(2 * config.confirm - face.score, 0.01), 0.99)
         return any(
             common_area(seen, again) > 0.4 * (seen.area + again.area - common_area(seen, again))
-            for again in _merge(networks.closer.run(view, config.confirm))
+            for again in _merge(networks.closer.run(view, least))
         )
 
 
@@ -156,7 +175,8 @@ class _Networks:
     """What one thread needs to look at a picture: a network for each size that it is shown."""
 
     def __init__(self, config: BlazeFaceConfig, threads: int) -> None:
-        self.wholes = [_BlazeFace(BLAZEFACE_FILE, threads) for _ in config.looks]
+        looks = (*config.looks, config.finer)
+        self.whole = {look: _BlazeFace(BLAZEFACE_FILE, threads) for look in looks}
         self.closer = _BlazeFace(BLAZEFACE_FILE, threads)
 
 
@@ -301,6 +321,17 @@ def common_area(a: FaceBox, b: FaceBox) -> float:
     width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
     height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
     return max(0.0, width) * max(0.0, height)
+
+
+def _scale(image: NDArray[np.uint8], look: Look) -> float:
+    """Returns how large a look sees a picture: 0.5 is half its width."""
+    side = math.sqrt(look.pixels)
+    # Without the second bound, a strip one pixel high would be padded to gigabytes.
+    return min(
+        side / math.sqrt(image.shape[0] * image.shape[1]),
+        8 * side / max(image.shape),
+        math.inf if look.enlarge else 1.0,
+    )
 
 
 def _resize(image: NDArray[np.uint8], width: float, height: float) -> NDArray[np.uint8]:
