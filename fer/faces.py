@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from fer._pool import Pool, cores
+from fer.image import resize
 from fer.spec import CropSpec
 
 BLAZEFACE_FILE = Path(__file__).parent / "assets" / "faces" / "face_detection_short_range.tflite"
@@ -136,7 +137,7 @@ class BlazeFaceDetector:
         for look in looks:
             scale = _scale(image, look)
             # Each look shrinks what the last one saw: a large photo is read only once.
-            seen = _resize(seen, scale * image.shape[1], scale * image.shape[0])
+            seen = resize(seen, scale * image.shape[1], scale * image.shape[0])
             boxes = networks.whole[look].run(seen, self._config.propose)
             boxes[:, :4] *= [image.shape[1] / seen.shape[1], image.shape[0] / seen.shape[0]] * 2
             found.append(boxes)
@@ -162,7 +163,7 @@ class BlazeFaceDetector:
         sparse = _moved(face, 0, 0, 1 / step)
         left, top, side = crop_square(sparse, config.close)
         square = square_crop(image[::step, ::step], sparse, config.close)
-        view = _resize(square, _NATIVE, _NATIVE)
+        view = resize(square, _NATIVE, _NATIVE)
         seen = _moved(sparse, left, top, _NATIVE / side)
         least = min(max(2 * config.confirm - face.score, 0.01), 0.99)
         return any(
@@ -267,7 +268,7 @@ class YuNetDetector:
         """
         height, width = image.shape[:2]
         scale = min(1.0, math.sqrt(self._PIXELS / (height * width)))
-        seen = cv2.cvtColor(_resize(image, scale * width, scale * height), cv2.COLOR_RGB2BGR)
+        seen = cv2.cvtColor(resize(image, scale * width, scale * height), cv2.COLOR_RGB2BGR)
         with self._lock:
             self._network.setInputSize((seen.shape[1], seen.shape[0]))
             found = self._network.detect(seen)[1]
@@ -332,17 +333,6 @@ def _scale(image: NDArray[np.uint8], look: Look) -> float:
         8 * side / max(image.shape),
         math.inf if look.enlarge else 1.0,
     )
-
-
-def _resize(image: NDArray[np.uint8], width: float, height: float) -> NDArray[np.uint8]:
-    size = max(1, round(width)), max(1, round(height))
-    if image.shape[1] > 2 * size[0] and image.shape[0] > 2 * size[1]:
-        # Averaging all of a phone's photo takes longer than finding its faces.
-        twice = cv2.resize(image, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR)
-        image = np.asarray(twice, np.uint8)
-    shrinks = size[0] < image.shape[1]
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
 
 
 def _merge(boxes: NDArray[np.float32], same: float = 0.3) -> list[FaceBox]:

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.image import resize
+
 # Okabe and Ito's orange and blue: told apart with every kind of colour vision.
 _FOR = (230, 159, 0)
 _AGAINST = (0, 114, 178)
@@ -24,8 +26,7 @@ def fit_photo(photo: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     scale = longest / max(photo.shape[:2])
     if scale >= 1:
         return photo
-    size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
-    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return resize(photo, photo.shape[1] * scale, photo.shape[0] * scale)
 
 
 def grey_tile(tile: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
