@@ -111,6 +111,8 @@ class BlazeFaceDetector:
         """
         self._config = config or BlazeFaceConfig()
         self._networks = Pool(lambda: _Networks(self._config, threads), max(1, cores() // threads))
+        # Only one, as it takes some 200 MB once it was used.
+        self._finer = Pool(lambda: _BlazeFace(BLAZEFACE_FILE, threads), 1)
 
     def detect(self, image: NDArray[np.uint8]) -> list[FaceBox]:
         """Finds the faces of an RGB picture.
@@ -122,23 +124,24 @@ class BlazeFaceDetector:
             One box per face, largest first; empty where there is no face.
         """
         with self._networks.lend() as networks:
-            boxes = self._propose(image, self._config.looks, networks)
+            boxes = self._propose(image, networks.whole)
             faces = self._believed(image, boxes, networks)
             if self._may_miss(image, faces):
-                more = self._propose(image, (self._config.finer,), networks)
+                with self._finer.lend() as network:
+                    more = self._propose(image, {self._config.finer: network})
                 faces = self._believed(image, np.concatenate([boxes, more]), networks)
             return faces
 
     def _propose(
-        self, image: NDArray[np.uint8], looks: tuple[Look, ...], networks: "_Networks"
+        self, image: NDArray[np.uint8], looks: dict[Look, "_BlazeFace"]
     ) -> NDArray[np.float32]:
         found = []
         seen = image
-        for look in looks:
+        for look, network in looks.items():
             scale = _scale(image, look)
             # Each look shrinks what the last one saw: a large photo is read only once.
             seen = resize(seen, scale * image.shape[1], scale * image.shape[0])
-            boxes = networks.whole[look].run(seen, self._config.propose)
+            boxes = network.run(seen, self._config.propose)
             boxes[:, :4] *= [image.shape[1] / seen.shape[1], image.shape[0] / seen.shape[0]] * 2
             found.append(boxes)
         return np.concatenate(found)
@@ -176,8 +179,7 @@ class _Networks:
     """What one thread needs to look at a picture: a network for each size that it is shown."""
 
     def __init__(self, config: BlazeFaceConfig, threads: int) -> None:
-        looks = (*config.looks, config.finer)
-        self.whole = {look: _BlazeFace(BLAZEFACE_FILE, threads) for look in looks}
+        self.whole = {look: _BlazeFace(BLAZEFACE_FILE, threads) for look in config.looks}
         self.closer = _BlazeFace(BLAZEFACE_FILE, threads)
 
 
