@@ -11,10 +11,13 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from fer._pool import Pool, cores
+from fer.image import resize
 from fer.spec import CropSpec
 
 BLAZEFACE_FILE = Path(__file__).parent / "assets" / "faces" / "face_detection_short_range.tflite"
 _NATIVE = 128  # side of the square BlazeFace short-range was trained on
+_FINER = 1.5  # times as large a picture must be seen for it to show more faces
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,23 @@ class BlazeFaceConfig:
     Attributes:
         looks: The looks at the whole picture, largest first. A face is found when it spans about
             30 to 130 pixels of a look, so one look cannot serve both a portrait and a group.
+        finer: One more look, taken only if it may show more: it costs four times the others.
+        small: Pixels of the largest of ``looks`` that the smallest face found must span for the
+            finer look to be left out; where a face is so small, others may have been missed.
         propose: Score in [0, 1] from which a box is considered.
         sure: Score from which it is believed; below, the network takes a closer look.
         close: Framing of the closer look, with the face as large as the network likes it best. A
             face too large to be framed so within the picture is believed as it is.
-        confirm: Score the closer look must reach.
+        confirm: Mean of the score and of that of the closer look from which a box is believed. What
+            only resembles a face seldom does so in both.
     """
 
     looks: tuple[Look, ...] = (
         Look(pixels=512 * 384, enlarge=False),
         Look(pixels=_NATIVE * _NATIVE, enlarge=True),
     )
+    finer: Look = Look(pixels=1024 * 768, enlarge=False)
+    small: float = 48
     propose: float = 0.5
     sure: float = 0.8
     close: CropSpec = field(default_factory=lambda: CropSpec(scale=2.2, offset_y=0.0))
@@ -101,9 +110,9 @@ class BlazeFaceDetector:
             config: How it is used; None for the defaults.
         """
         self._config = config or BlazeFaceConfig()
-        self._wholes = [_BlazeFace(BLAZEFACE_FILE, threads) for _ in self._config.looks]
-        self._closer = _BlazeFace(BLAZEFACE_FILE, threads)
-        self._lock = threading.Lock()
+        self._networks = Pool(lambda: _Networks(self._config, threads), max(1, cores() // threads))
+        # Only one, as it takes some 200 MB once it was used.
+        self._finer = Pool(lambda: _BlazeFace(BLAZEFACE_FILE, threads), 1)
 
     def detect(self, image: NDArray[np.uint8]) -> list[FaceBox]:
         """Finds the faces of an RGB picture.
@@ -114,28 +123,41 @@ class BlazeFaceDetector:
         Returns:
             One box per face, largest first; empty where there is no face.
         """
-        with self._lock:
-            return _outermost([face for face in self._propose(image) if self._holds(image, face)])
+        with self._networks.lend() as networks:
+            boxes = self._propose(image, networks.whole)
+            faces = self._believed(image, boxes, networks)
+            if self._may_miss(image, faces):
+                with self._finer.lend() as network:
+                    more = self._propose(image, {self._config.finer: network})
+                faces = self._believed(image, np.concatenate([boxes, more]), networks)
+            return faces
 
-    def _propose(self, image: NDArray[np.uint8]) -> list[FaceBox]:
+    def _propose(
+        self, image: NDArray[np.uint8], looks: dict[Look, "_BlazeFace"]
+    ) -> NDArray[np.float32]:
         found = []
         seen = image
-        for look, network in zip(self._config.looks, self._wholes, strict=True):
-            side = math.sqrt(look.pixels)
-            # Without the second bound, a strip one pixel high would be padded to gigabytes.
-            scale = min(
-                side / math.sqrt(image.shape[0] * image.shape[1]),
-                8 * side / max(image.shape),
-                math.inf if look.enlarge else 1.0,
-            )
+        for look, network in looks.items():
+            scale = _scale(image, look)
             # Each look shrinks what the last one saw: a large photo is read only once.
-            seen = _resize(seen, scale * image.shape[1], scale * image.shape[0])
+            seen = resize(seen, scale * image.shape[1], scale * image.shape[0])
             boxes = network.run(seen, self._config.propose)
             boxes[:, :4] *= [image.shape[1] / seen.shape[1], image.shape[0] / seen.shape[0]] * 2
             found.append(boxes)
-        return _merge(np.concatenate(found))
+        return np.concatenate(found)
 
-    def _holds(self, image: NDArray[np.uint8], face: FaceBox) -> bool:
+    def _believed(
+        self, image: NDArray[np.uint8], boxes: NDArray[np.float32], networks: "_Networks"
+    ) -> list[FaceBox]:
+        return _outermost([box for box in _merge(boxes) if self._holds(image, box, networks)])
+
+    def _may_miss(self, image: NDArray[np.uint8], faces: list[FaceBox]) -> bool:
+        scale = _scale(image, self._config.looks[0])
+        smallest = min((face.width for face in faces), default=0)
+        shows_more = _scale(image, self._config.finer) >= _FINER * scale
+        return shows_more and smallest * scale < self._config.small
+
+    def _holds(self, image: NDArray[np.uint8], face: FaceBox, networks: "_Networks") -> bool:
         config = self._config
         if face.score >= config.sure or face.width * config.close.scale > max(image.shape):
             return True
@@ -144,12 +166,21 @@ class BlazeFaceDetector:
         sparse = _moved(face, 0, 0, 1 / step)
         left, top, side = crop_square(sparse, config.close)
         square = square_crop(image[::step, ::step], sparse, config.close)
-        view = _resize(square, _NATIVE, _NATIVE)
+        view = resize(square, _NATIVE, _NATIVE)
         seen = _moved(sparse, left, top, _NATIVE / side)
+        least = min(max(2 * config.confirm - face.score, 0.01), 0.99)
         return any(
             common_area(seen, again) > 0.4 * (seen.area + again.area - common_area(seen, again))
-            for again in _merge(self._closer.run(view, config.confirm))
+            for again in _merge(networks.closer.run(view, least))
         )
+
+
+class _Networks:
+    """What one thread needs to look at a picture: a network for each size that it is shown."""
+
+    def __init__(self, config: BlazeFaceConfig, threads: int) -> None:
+        self.whole = {look: _BlazeFace(BLAZEFACE_FILE, threads) for look in config.looks}
+        self.closer = _BlazeFace(BLAZEFACE_FILE, threads)
 
 
 class _BlazeFace:
@@ -167,9 +198,12 @@ class _BlazeFace:
         """Returns rows of left, top, right, bottom in pixels and score, shape (N, 5)."""
         height, width = (-(-side // self._STRIDE) * self._STRIDE for side in image.shape[:2])
         self._prepare((1, height, width, 3))
-        pixels = np.full((height, width, 3), -1, np.float32)
-        pixels[: image.shape[0], : image.shape[1]] = image / np.float32(127.5) - 1
-        self._interpreter.set_tensor(self._input, pixels[None])
+        pixels = self._pixels[0]
+        pixels[image.shape[0] :] = pixels[:, image.shape[1] :] = -1
+        seen = pixels[: image.shape[0], : image.shape[1]]
+        np.divide(image, np.float32(127.5), out=seen)
+        seen -= 1
+        self._interpreter.set_tensor(self._input, self._pixels)
         self._interpreter.invoke()
         boxes, logits = (self._interpreter.get_tensor(index)[0] for index in self._outputs)
         keep = logits[:, 0] > math.log(min_score / (1 - min_score))
@@ -186,6 +220,7 @@ class _BlazeFace:
         self._interpreter.resize_tensor_input(self._input, shape)
         self._interpreter.allocate_tensors()
         self._outputs = [output["index"] for output in self._interpreter.get_output_details()]
+        self._pixels = np.empty(shape, np.float32)
         grids = []
         for stride, repeats in self._ANCHORS:
             y, x = np.mgrid[stride / 2 : shape[1] : stride, stride / 2 : shape[2] : stride]
@@ -235,7 +270,7 @@ class YuNetDetector:
         """
         height, width = image.shape[:2]
         scale = min(1.0, math.sqrt(self._PIXELS / (height * width)))
-        seen = cv2.cvtColor(_resize(image, scale * width, scale * height), cv2.COLOR_RGB2BGR)
+        seen = cv2.cvtColor(resize(image, scale * width, scale * height), cv2.COLOR_RGB2BGR)
         with self._lock:
             self._network.setInputSize((seen.shape[1], seen.shape[0]))
             found = self._network.detect(seen)[1]
@@ -291,15 +326,15 @@ def common_area(a: FaceBox, b: FaceBox) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
-def _resize(image: NDArray[np.uint8], width: float, height: float) -> NDArray[np.uint8]:
-    size = max(1, round(width)), max(1, round(height))
-    if image.shape[1] > 2 * size[0] and image.shape[0] > 2 * size[1]:
-        # Averaging all of a phone's photo takes longer than finding its faces.
-        twice = cv2.resize(image, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR)
-        image = np.asarray(twice, np.uint8)
-    shrinks = size[0] < image.shape[1]
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
+def _scale(image: NDArray[np.uint8], look: Look) -> float:
+    """Returns how large a look sees a picture: 0.5 is half its width."""
+    side = math.sqrt(look.pixels)
+    # Without the second bound, a strip one pixel high would be padded to gigabytes.
+    return min(
+        side / math.sqrt(image.shape[0] * image.shape[1]),
+        8 * side / max(image.shape),
+        math.inf if look.enlarge else 1.0,
+    )
 
 
 def _merge(boxes: NDArray[np.float32], same: float = 0.3) -> list[FaceBox]:

@@ -1,12 +1,13 @@
-"""Any picture -> RGB array, or one clear line on why not."""
+"""Any picture -> RGB array, or one clear line on why not; and that array in another size."""
 
 import io
 from pathlib import Path
 from typing import IO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -17,6 +18,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 MAX_PIXELS = 100_000_000
 """Largest picture that is decoded; larger ones are refused from their header."""
+
+_STRIP = 64  # rows
 
 # Opened directly and not by Image.open, which warns about pictures far smaller than MAX_PIXELS
 # and can only be told otherwise for the whole process.
@@ -73,6 +76,27 @@ def load_image(source: str | Path | bytes | Image.Image | NDArray[np.uint8]) -> 
         raise ImageDecodeError(f"{source}: cannot be opened: {reason}") from error
 
 
+def resize(image: NDArray[np.uint8], width: float, height: float) -> NDArray[np.uint8]:
+    """Resizes a picture for a detector or for people; the classifier's tile is `fer.tile`'s.
+
+    Args:
+        image: RGB of shape (H, W, 3), uint8.
+        width: Width of the result, rounded to a whole number of pixels, at least 1.
+        height: Height of the result, likewise.
+
+    Returns:
+        Array of shape (height, width, 3), uint8.
+    """
+    size = max(1, round(width)), max(1, round(height))
+    if image.shape[1] > 2 * size[0] and image.shape[0] > 2 * size[1]:
+        # Averaging all of a phone's photo takes longer than finding its faces.
+        twice = cv2.resize(image, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_LINEAR)
+        image = np.asarray(twice, np.uint8)
+    shrinks = size[0] < image.shape[1]
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)
+
+
 def _read(file: IO[bytes], name: str) -> NDArray[np.uint8]:
     if file.seek(0, io.SEEK_END) == 0:
         raise ImageDecodeError(f"{name}: is empty (0 bytes); choose another file")
@@ -103,23 +127,38 @@ def _decode(image: Image.Image, name: str) -> NDArray[np.uint8]:
             f"{name}: has 32 bits per channel; save it with 8 or 16 bits per channel"
         )
     try:
-        image = ImageOps.exif_transpose(image)
+        image.load()
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would be copied
+            image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
             grey = np.asarray(image).astype(np.uint32)
             return _from_array(((grey * 255 + 32767) // 65535).astype(np.uint8))
         if image.has_transparency_data:
             return _on_white(image.convert("RGBA"))
-        return np.asarray(image.convert("RGB"))
+        return _pixels(image if image.mode == "RGB" else image.convert("RGB"))
     except Exception as error:  # what a plugin raises on damaged bytes is anything
         raise ImageDecodeError(
             f"{name}: is damaged or incomplete ({error}); save or download it again"
         ) from error
 
 
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Returns what `np.asarray` returns, in a third of the time for a phone's photo.
+
+    Pillow exports a picture in small pieces that it then joins; strip by strip, they stay in the
+    processor's cache and are written only once.
+    """
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        bottom = min(image.height, top + _STRIP)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
+
+
 def _on_white(image: Image.Image) -> NDArray[np.uint8]:
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image)
-    return np.asarray(white.convert("RGB"))
+    return _pixels(white.convert("RGB"))
 
 
 def _from_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -20,6 +20,10 @@ COLOURS: dict[str, str] = {
 """Okabe and Ito's palette, told apart with every kind of colour vision: one for each class."""
 
 _FOR = (230, 159, 0)  # the palette's orange and blue
+from fer.image import resize
+
+# Okabe and Ito's orange and blue: told apart with every kind of colour vision.
+_FOR = (230, 159, 0)
 _AGAINST = (0, 114, 178)
 _OPACITY = 0.7
 _WEAK = 0.5  # log odds: a map that never reaches this is not blown up to look decisive
@@ -38,8 +42,7 @@ def fit_photo(photo: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     scale = longest / max(photo.shape[:2])
     if scale >= 1:
         return photo
-    size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
-    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return resize(photo, photo.shape[1] * scale, photo.shape[0] * scale)
 
 
 def draw_faces(

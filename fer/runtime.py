@@ -1,7 +1,7 @@
 """The exported classifier on LiteRT."""
 
 import hashlib
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from fer._pool import Pool, cores
 from fer.spec import ModelSpec, SpecError
 
 MODEL_FILE = "model.tflite"
@@ -31,7 +32,11 @@ class Predictions:
 
 
 class TileClassifier:
-    """A ``.tflite`` exported by this project. Safe to share between threads."""
+    """A ``.tflite`` exported by this project. Safe to share between threads.
+
+    There are as many interpreters as the processor can keep busy, so that visitors, and the tiles
+    of one visitor, are read at the same time.
+    """
 
     def __init__(self, model: Path, *, threads: int = 1) -> None:
         """Loads the model.
@@ -43,11 +48,18 @@ class TileClassifier:
         Raises:
             ValueError: If the file is not a model exported by this project.
         """
+        content = model.read_bytes()
+
+        def runner() -> Any:
+            interpreter = Interpreter(model_content=content, num_threads=threads)
+            return interpreter.get_signature_runner("serving_default")
+
+        at_once = max(1, cores() // threads)
         try:
-            interpreter = Interpreter(model_content=model.read_bytes(), num_threads=threads)
-            self._run = interpreter.get_signature_runner("serving_default")
-            self._input = self._run.get_input_details()["image"]
-            self._outputs = self._run.get_output_details()
+            self._runners = Pool(runner, at_once)
+            with self._runners.lend() as run:
+                self._input = run.get_input_details()["image"]
+                self._outputs = run.get_output_details()
         except (ValueError, KeyError, RuntimeError) as error:
             raise ValueError(f"{model} is not a model exported by this project: {error}") from error
         if not {"probabilities"} <= set(self._outputs) <= {"probabilities", "evidence"}:
@@ -55,7 +67,7 @@ class TileClassifier:
                 f"{model}: outputs must be probabilities and perhaps evidence, received "
                 f"{sorted(self._outputs)}"
             )
-        self._lock = threading.Lock()
+        self._workers = ThreadPoolExecutor(at_once, thread_name_prefix="tiles")
         self.tile_size = int(self._input["shape"][1])
 
     @classmethod
@@ -102,8 +114,9 @@ class TileClassifier:
             )
         if not np.isfinite(tiles).all():
             raise ValueError("tiles must be finite numbers in [0, 255], received NaN or infinity")
-        with self._lock:
-            results = [self._classify(tile[None]) for tile in tiles]
+        # A single face, which is what most photos hold, is not worth a change of thread.
+        apply = map if len(tiles) == 1 else self._workers.map
+        results = list(apply(self._classify, tiles[:, None]))
         if not results:
             return Predictions(np.zeros((0, 7), np.float32), np.zeros((0, 0, 0, 7), np.float32))
         return Predictions(
@@ -112,10 +125,9 @@ class TileClassifier:
         )
 
     def _classify(self, tile: NDArray[np.float32]) -> Predictions:
-        answer = {
-            name: _real(values, self._outputs[name])
-            for name, values in self._run(image=_stored(tile, self._input)).items()
-        }
+        with self._runners.lend() as run:
+            stored = run(image=_stored(tile, self._input))
+        answer = {name: _real(values, self._outputs[name]) for name, values in stored.items()}
         probabilities = answer["probabilities"]
         probabilities /= probabilities.sum(axis=1, keepdims=True)  # 8 bits round the sum off
         return Predictions(

@@ -60,6 +60,49 @@ def group_picture(astronaut, columns, rows, *, width=1600, height=1200):
     return picture, faces
 
 
+def crowd(astronaut, width, height, *, smallest=0.03, largest=0.05):
+    """Twenty heads before photos and textures, mirrored, turned, darker or paler, and their faces.
+
+    A face is between ``smallest`` and ``largest`` of the picture's width.
+    """
+    rng = np.random.default_rng(0)
+    picture = np.empty((height, width, 3), np.uint8)
+    for index, name in enumerate(["coffee", "brick", "rocket", "gravel", "page", "grass"]):
+        behind = load_image(np.asarray(getattr(data, name)()))
+        place = np.s_[
+            index // 3 * height // 2 : (index // 3 + 1) * height // 2,
+            index % 3 * width // 3 : (index % 3 + 1) * width // 3,
+        ]
+        size = picture[place].shape[1::-1]
+        picture[place] = cv2.resize(behind, size, interpolation=cv2.INTER_AREA)
+    left, top, right, bottom = HEAD
+    oval = np.zeros((bottom - top, right - left), np.float32)
+    centre = oval.shape[1] // 2, oval.shape[0] // 2
+    cv2.ellipse(oval, centre, (centre[0] - 14, centre[1] - 10), 0, 0, 360, 1, -1)
+    oval = cv2.GaussianBlur(oval, (0, 0), 6)[:, :, None]
+    faces = []
+    for index in range(20):
+        side = rng.uniform(smallest, largest) * width
+        head = astronaut[top:bottom, left:right].astype(np.float32)
+        head = ((head - 128) * rng.uniform(0.7, 1.2) + 128 + rng.uniform(-35, 25)).clip(0, 255)
+        head = np.concatenate([head, oval], axis=2)
+        middle = FACE[0] + FACE[2] / 2 - left, FACE[1] + FACE[3] / 2 - top
+        turn = cv2.getRotationMatrix2D(middle, rng.uniform(-12, 12), 1)
+        head = cv2.warpAffine(head, turn, head.shape[1::-1])
+        scale = side / FACE[2]
+        head = cv2.resize(head, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        x, y = middle[0] * scale, middle[1] * scale
+        if rng.random() < 0.5:
+            head, x = head[:, ::-1], head.shape[1] - x
+        column = int((index % 5 + 0.5 + rng.uniform(-0.15, 0.15)) * width / 5 - x)
+        row = int((index // 5 + 0.5 + rng.uniform(-0.1, 0.1)) * height / 4 - y)
+        place = np.s_[row : row + head.shape[0], column : column + head.shape[1]]
+        cover = head[:, :, 3:]
+        picture[place] = np.rint(picture[place] * (1 - cover) + head[:, :, :3] * cover)
+        faces.append((column + x - side / 2, row + y - side / 2, side, side))
+    return picture, faces
+
+
 def found(boxes, faces):
     return sum(any(overlap(box, face) > 0.5 for box in boxes) for face in faces)
 
@@ -107,6 +150,26 @@ def test_a_group_of_small_faces_is_found(detector, astronaut, columns, rows):
     assert len(boxes) <= len(faces) + 1
 
 
+@pytest.mark.parametrize(("width", "height"), [(1600, 1000), (4000, 2500)])
+@pytest.mark.parametrize(("smallest", "largest"), [(0.03, 0.05), (0.018, 0.025)])
+def test_twenty_small_faces_before_anything_are_found(
+    detector, astronaut, width, height, smallest, largest
+):
+    picture, faces = crowd(astronaut, width, height, smallest=smallest, largest=largest)
+    boxes = detector.detect(picture)
+    assert found(boxes, faces) >= 18
+    assert len(boxes) <= len(faces)
+    assert [box.area for box in boxes] == sorted((box.area for box in boxes), reverse=True)
+
+
+def test_what_was_seen_before_changes_nothing(astronaut):
+    detector = BlazeFaceDetector()
+    cut = np.ascontiguousarray(astronaut[:290, : FACE[0] + FACE[2] - 3])
+    expected = detector.detect(cut)
+    detector.detect(np.full((304, 272, 3), 255, np.uint8))  # seen at nearly the same size
+    assert detector.detect(cut) == expected != []
+
+
 def test_a_large_and_a_small_face_are_both_found(detector, astronaut):
     photo = np.full((600, 900, 3), 120, np.uint8)
     photo[:512, :512] = astronaut
@@ -120,11 +183,16 @@ def test_a_large_and_a_small_face_are_both_found(detector, astronaut):
 @pytest.mark.parametrize(
     "name", ["coffee", "chelsea", "rocket", "page", "brick", "coins", "grass", "clock", "horse"]
 )
-def test_a_photo_without_a_face_has_none(detector, name):
+@pytest.mark.parametrize("width", [None, 1600])
+def test_a_photo_without_a_face_has_none(detector, name, width):
     photo = np.asarray(getattr(data, name)())
     if photo.dtype == bool:
         photo = photo.astype(np.uint8) * 255
-    assert detector.detect(load_image(photo)) == []
+    photo = load_image(photo)
+    if width:
+        size = width, round(width * photo.shape[0] / photo.shape[1])
+        photo = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_CUBIC))
+    assert detector.detect(photo) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (700, 1), (64, 2000), (1, 3_000_000)])

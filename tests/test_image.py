@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fer.image import MAX_PIXELS, ImageDecodeError, load_image
 
@@ -19,6 +19,12 @@ def encode(image, form, **options):
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+def turned_as(orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif
 
 
 def png_header(width, height):
@@ -51,6 +57,25 @@ def test_lossless_files_come_back_exactly(astronaut, form):
     assert np.array_equal(loaded, np.asarray(astronaut))
 
 
+@pytest.mark.parametrize("height", [1, 63, 64, 65, 300])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_pictures_of_any_height_come_back_exactly(height, mode):
+    shape = {"RGB": (height, 37, 3), "RGBA": (height, 37, 4), "L": (height, 37)}[mode]
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    if mode == "RGBA":
+        pixels[..., 3] = 255
+    loaded = load_image(encode(Image.fromarray(pixels), "PNG"))
+    assert np.array_equal(loaded, np.asarray(Image.fromarray(pixels).convert("RGB")))
+
+
+def test_a_pil_picture_given_is_not_changed(corners):
+    turned = Image.open(io.BytesIO(encode(corners, "PNG", exif=turned_as(6))))
+    before = np.asarray(turned).copy()
+    assert load_image(turned).shape == (60, 40, 3)
+    assert np.array_equal(np.asarray(turned), before)
+    assert turned.getexif()[ExifTags.Base.Orientation] == 6
+
+
 @pytest.mark.parametrize("form", ["JPEG", "WEBP", "AVIF", "MPO"])
 def test_lossy_files_come_back_nearly(astronaut, form):
     loaded = load_image(encode(astronaut, form, quality=90))
@@ -77,9 +102,7 @@ def test_every_exif_orientation_gives_the_same_upright_picture(corners, orientat
         8: Image.Transpose.ROTATE_270,
     }
     stored = corners.transpose(undo[orientation]) if orientation > 1 else corners
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    loaded = load_image(encode(stored, form, exif=exif))
+    loaded = load_image(encode(stored, form, exif=turned_as(orientation)))
     assert loaded.shape == (40, 60, 3)
     difference = np.abs(loaded - np.asarray(corners, np.float32))
     assert difference.mean() < 10

@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ from fer.faces import FaceBox
 from fer.image import ImageDecodeError, load_image
 from fer.labels import LABELS
 from fer.occlusion import importance
-from fer.recognizer import EmotionRecognizer, make_detector
-from fer.runtime import Predictions
+from fer.recognizer import DEFAULT_BUNDLE, EmotionRecognizer, make_detector
+from fer.runtime import Predictions, TileClassifier
 from fer.spec import Calibration, CropSpec, ModelSpec, SpecError
 from tests.process import python
 
@@ -158,6 +159,29 @@ def test_the_shipped_bundle_sees_a_happy_astronaut():
     mouth = face.importance[side * 6 // 10 : side * 9 // 10, side // 4 : side * 3 // 4]
     forehead = face.importance[: side // 4, side // 4 : side * 3 // 4]
     assert mouth.max() > 2 * max(0.1, forehead.max())
+
+
+def test_neither_other_tiles_nor_other_threads_change_a_result():
+    spec = ModelSpec.load(DEFAULT_BUNDLE)
+    classifier = TileClassifier.from_bundle(DEFAULT_BUNDLE, spec)
+    shape = (12, spec.tile_size, spec.tile_size, 3)
+    tiles = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+    alone = np.concatenate([classifier.predict(tile[None]).probabilities for tile in tiles])
+    together = {}
+
+    def work(number):
+        order = np.random.default_rng(number).permutation(len(tiles))
+        together[number] = classifier.predict(tiles[order]).probabilities[order.argsort()]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(np.unique(alone, axis=0)) == len(tiles)
+    assert len(together) == 4
+    for probabilities in together.values():
+        assert np.array_equal(probabilities, alone)
 
 
 def test_as_many_faces_are_explained_as_were_asked_for(spec, half_red):
