@@ -68,7 +68,7 @@ def draw_faces(
         cv2.rectangle(drawn, (left, top), corner, colour, line)
         (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, letter, 1)
         tall = height + below + 4
-        base = top - line if top - tall - line >= 0 else top + tall
+        base = top - line if top - tall - line >= 0 else max(top, 0) + tall
         left = min(max(left, 0), max(0, photo.shape[1] - width - 8))
         cv2.rectangle(drawn, (left, base - tall), (left + width + 8, base), (17, 17, 17), -1)
         cv2.line(drawn, (left, base), (left + width + 8, base), colour, line)
