@@ -59,7 +59,8 @@ def draw_faces(
     """
     drawn = photo.copy()
     size = max(photo.shape[:2]) / 1280
-    letter, line = max(0.45, 0.7 * size), max(1, round(3 * size))
+    # A thinner line would lose its colour in a video, which holds a quarter of the colours.
+    letter, line = max(0.45, 0.7 * size), max(2, round(3 * size))
     for box, label, text in faces:
         colour = tuple(bytes.fromhex(COLOURS[label][1:]))
         left, top = round(box.x * scale), round(box.y * scale)

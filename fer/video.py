@@ -95,9 +95,11 @@ def read_video(
 
     Args:
         recognizer: Reads the frames.
-        source: The video file: MP4, MOV, WebM, MKV, AVI and the like.
-        annotated: Where to write the video with the faces marked, as MP4 (H.264) without sound;
-            None for nowhere. It is there once the last moment was taken.
+        source: The video file: MP4, MOV, WebM, MKV, AVI and the like. One that breaks off is read
+            as far as it goes where its format allows that.
+        annotated: Where to write the video with the faces marked, as MP4 (H.264) without the
+            sound, which would have to be held until the first picture is there; None for nowhere.
+            It is there once the last moment was taken.
 
     Yields:
         `READ_PER_SECOND` moments a second, at most.
@@ -128,7 +130,9 @@ def read_video(
             if writer is not None and writer.wants(time):
                 writer.add(picture, seen, time)
         if end is None:
-            raise VideoDecodeError(f"{source}: has no pictures; choose another file")
+            raise VideoDecodeError(
+                f"{source}: has no pictures that can be read; choose another file"
+            )
         if writer is not None:
             writer.finish(min(end, MAX_SECONDS + 1))
 
@@ -191,7 +195,8 @@ class _Writer:
         marked = np.pad(marked, ((0, odd[0]), (0, odd[1]), (0, 0)), "edge")
         if self._stream is None:
             self._stream = self._container.add_stream("libx264", rate=_DRAWN_PER_SECOND)
-            self._stream.options = {"preset": "veryfast", "crf": "25"}
+            # Uneven frames in another order than shown would have MP4 end too early: no B-frames.
+            self._stream.options = {"preset": "veryfast", "crf": "25", "bf": "0"}
             self._stream.height, self._stream.width = marked.shape[:2]
             self._stream.pix_fmt = "yuv420p"
             self._stream.codec_context.time_base = Fraction(1, _CLOCK)
@@ -214,7 +219,8 @@ class _Writer:
 
     @staticmethod
     def _index(time: float) -> int:
-        return math.floor(time * _DRAWN_PER_SECOND + 0.5)
+        # Times in whole milliseconds are a little early; every other of 60 a second is not.
+        return math.floor(time * _DRAWN_PER_SECOND + 0.4)
 
 
 @contextlib.contextmanager
@@ -240,8 +246,10 @@ def _opened(source: Path) -> Iterator[tuple[Any, VideoStream]]:
         # A song's cover is a stream of one picture.
         cover = Disposition.attached_pic
         streams = [each for each in container.streams.video if not each.disposition & cover]
-        if not streams:
+        if not streams and container.streams.audio:
             raise VideoDecodeError(f"{source}: has no pictures, only sound; choose another file")
+        if not streams:
+            raise VideoDecodeError(f"{source}: is incomplete; save or download it again")
         stream = streams[0]
         if stream.codec_context is None:
             raise VideoDecodeError(f"{source}: is of an unknown kind of video; save it as MP4")
@@ -310,10 +318,10 @@ def _upright(frame: VideoFrame, stream: VideoStream) -> NDArray[np.uint8]:
     width = round(frame.width * shape) if 0.5 <= shape <= 2 else frame.width
     picture = np.asarray(frame.to_ndarray(format="rgb24", width=max(1, width)), np.uint8)
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return picture
-    # Where a step to the right (a, b) and a step down (c, d) lead.
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-    if abs(b) > abs(a):
-        picture, a, d = picture.swapaxes(0, 1), c, b
-    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+    if matrix is not None:
+        # Where a step to the right (a, b) and a step down (c, d) lead.
+        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+        if abs(b) > abs(a):
+            picture, a, d = picture.swapaxes(0, 1), c, b
+        picture = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(picture)
