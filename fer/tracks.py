@@ -24,7 +24,7 @@ _FAR = 1e9  # pixels
 _LATE = 1e9  # seconds
 _GIVEN = 2**53  # JavaScript counts no further
 _SAME = 0.25  # intersection over union from which two boxes are one face
-_NEAR = 0.6  # of the box's side: a face that moved so far between two frames is still the same
+_NEAR = 1.0  # of the box's side: a face that moved less between two frames is still the same
 
 
 @dataclass(frozen=True)

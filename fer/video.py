@@ -112,11 +112,11 @@ def read_video(
     with contextlib.ExitStack() as stack:
         container, stream = stack.enter_context(_opened(source))
         writer = stack.enter_context(_Writer.to(annotated, limit)) if annotated else None
-        tracks, slot, end = Tracks(), -1, None
+        tracks, slot, end = Tracks(), -1, 0.0
         seen: tuple[Track, ...] = ()
         for frame, time in _decoded(container, stream, source):
             _refuse_long(source, time)
-            end = time + _lasts(frame, stream)
+            end = max(end, time + _lasts(frame, stream))
             now = math.floor(time * READ_PER_SECOND + 1e-6)
             reads = now > slot
             if not reads and (writer is None or not writer.wants(time)):
@@ -129,7 +129,7 @@ def read_video(
                 yield Moment(time, seen)
             if writer is not None and writer.wants(time):
                 writer.add(picture, seen, time)
-        if end is None:
+        if slot < 0:
             raise VideoDecodeError(
                 f"{source}: has no pictures that can be read; choose another file"
             )
@@ -280,11 +280,11 @@ def _refuse_long(source: Path, seconds: float) -> None:
 def _decoded(
     container: Any, stream: VideoStream, source: Path
 ) -> Iterator[tuple[VideoFrame, float]]:
-    """Yields frames with their seconds since the first; these never fall."""
+    """Yields frames with their seconds since the first, which need not rise."""
     # A stream may change its size on the way.
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     stream.thread_type = "AUTO"
-    stamp, start, time = Fraction(0), None, Fraction(0)
+    stamp, start = Fraction(0), None
     try:
         for frame in container.decode(stream):
             if frame.pts is not None:
@@ -292,8 +292,7 @@ def _decoded(
             elif start is not None:  # as in raw H.264, whose frames have only an order
                 stamp += 1 / _rate(stream)
             start = stamp if start is None else start
-            time = max(time, stamp - start)
-            yield frame, float(time)
+            yield frame, float(stamp - start)
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise VideoDecodeError(

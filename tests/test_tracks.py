@@ -48,9 +48,12 @@ def test_a_face_that_moves_keeps_its_number():
 
 
 def test_a_face_that_moves_so_fast_that_its_boxes_hardly_meet_keeps_its_number():
-    # At 70 of 100 pixels a frame two boxes share less than a fifth of their area.
-    quick = [[face(0, side=130)], [face(70, side=130)], [face(140, side=130)]]
-    assert numbers(quick) == [[1], [1], [1]]
+    assert numbers([[face(x)] for x in range(0, 1000, 85)]) == [[1]] * 12
+
+
+def test_a_face_beside_does_not_take_the_number_of_one_that_is_there():
+    frames = [[face(0)], [face(10), face(95)], [face(20)], [face(105), face(30)]]
+    assert numbers(frames) == [[1], [1, 2], [1], [2, 1]]
 
 
 def test_a_face_elsewhere_is_another_one():

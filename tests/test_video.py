@@ -451,20 +451,6 @@ def test_a_huge_picture_is_refused_unread(tmp_path):
     assert MAX_PIXELS < 4608 * 2592
 
 
-def test_a_picture_that_claims_to_be_huge_is_not_made_room_for(tmp_path):
-    path = write(
-        tmp_path / "lie.mjpeg", [GREY] * 3, codec="mjpeg", form="mjpeg", pix_fmt="yuvj420p"
-    )
-    content = bytearray(path.read_bytes())
-    place = -1
-    while (place := content.find(b"\xff\xc0", place + 1)) >= 0:
-        struct.pack_into(">2H", content, place + 5, 20_000, 30_000)
-    path.write_bytes(content)
-    before = peak_memory()
-    refusal(path)
-    assert peak_memory() - before < 200_000_000  # one such picture has nine times as much
-
-
 def test_a_stream_that_becomes_huge_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "MAX_PIXELS", 100 * 100)
     small = write(tmp_path / "small.h264", [GREY] * 10, form="h264")
@@ -683,7 +669,7 @@ def peak_memory():
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path):
-    picture = cv2.resize(PORTRAIT, (640, 360))
+    picture = cv2.resize(PORTRAIT, (480, 270))
     short = write(tmp_path / "short.mp4", [picture] * 10)
     long = write(tmp_path / "long.mp4", [picture] * 70)
 
