@@ -62,7 +62,8 @@ def draw_faces(
     """
     drawn = photo.copy()
     size = max(photo.shape[:2]) / 1280
-    letter, line = max(0.45, 0.7 * size), max(1, round(3 * size))
+    # A thinner line would lose its colour in a video, which holds a quarter of the colours.
+    letter, line = max(0.45, 0.7 * size), max(2, round(3 * size))
     for box, label, text in faces:
         colour = tuple(bytes.fromhex(COLOURS[label][1:]))
         left, top = round(box.x * scale), round(box.y * scale)
@@ -71,7 +72,7 @@ def draw_faces(
         cv2.rectangle(drawn, (left, top), corner, colour, line)
         (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, letter, 1)
         tall = height + below + 4
-        base = top - line if top - tall - line >= 0 else top + tall
+        base = top - line if top - tall - line >= 0 else max(top, 0) + tall
         left = min(max(left, 0), max(0, photo.shape[1] - width - 8))
         cv2.rectangle(drawn, (left, base - tall), (left + width + 8, base), (17, 17, 17), -1)
         cv2.line(drawn, (left, base), (left + width + 8, base), colour, line)

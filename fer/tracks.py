@@ -6,7 +6,7 @@ leave it with each visitor and keep nothing.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fer.faces import FaceBox, common_area
@@ -20,9 +20,11 @@ LOST_AFTER = 1.0
 """Seconds without a sighting after which a face's number is given up."""
 
 _MOST = 256  # faces in one frame; more is nothing a camera sees
-_BOX = tuple(field.name for field in fields(FaceBox))
+_FAR = 1e9  # pixels
+_LATE = 1e9  # seconds
+_GIVEN = 2**53  # JavaScript counts no further
 _SAME = 0.25  # intersection over union from which two boxes are one face
-_NEAR = 0.6  # of the box's side: a face that moved so far between two frames is still the same
+_NEAR = 1.0  # of the box's side: a face that moved less between two frames is still the same
 
 
 @dataclass(frozen=True)
@@ -76,20 +78,20 @@ class Tracks:
             ValueError: If it is anything else.
         """
         try:
-            faces = tuple(
-                Track(
-                    number=_whole(face["number"]),
-                    box=FaceBox(**{edge: _finite(face["box"][edge]) for edge in _BOX}),
-                    probabilities=tuple(map(_finite, face["probabilities"])),
-                    seen=_finite(face["seen"]),
-                )
-                for face in values["faces"]
-            )
-            tracks = cls(faces, _whole(values["given"]))
+            faces = _list(values["faces"], _MOST)
+            tracks = cls(tuple(map(_track, faces)), int(_number(values["given"], int, 0, _GIVEN)))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"tracks must be those of the last answer: {error!r}") from error
-        if any(len(face.probabilities) != len(LABELS) for face in faces) or len(faces) > _MOST:
-            raise ValueError("tracks must be those of the last answer, received other ones")
+            # The value itself may be endless: it is not repeated.
+            raise ValueError(
+                "tracks must be those of the last answer, received others "
+                f"({type(error).__name__}: {str(error)[:80]}); send null to start afresh"
+            ) from error
+        numbers = {face.number for face in tracks.faces}
+        if len(numbers) < len(tracks.faces) or max(numbers, default=0) > tracks.given:
+            raise ValueError(
+                "tracks must be those of the last answer, received numbers given twice or never; "
+                "send null to start afresh"
+            )
         return tracks
 
     def visible(self, time: float) -> tuple[Track, ...]:
@@ -112,7 +114,9 @@ def follow(tracks: Tracks, faces: Sequence[FaceEmotion], time: float) -> Tracks:
     Returns:
         What is known now.
     """
-    known = [track for track in tracks.faces if 0 <= time - track.seen <= LOST_AFTER]
+    known = [track for track in tracks.faces if time - track.seen <= LOST_AFTER]
+    if any(track.seen > time for track in known):
+        known = []
     pairs = sorted(
         (
             (likeness, old, new)
@@ -160,13 +164,33 @@ def _likeness(before: FaceBox, now: FaceBox) -> float:
     return max(0.0, _NEAR - distance / side) if alike else 0.0
 
 
-def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"not a finite number: {value!r}")
-    return float(value)
+def _track(face: Any) -> Track:
+    edges = {"x": -_FAR, "y": -_FAR, "width": 1e-6, "height": 1e-6}
+    return Track(
+        number=int(_number(face["number"], int, 1, _GIVEN)),
+        box=FaceBox(
+            **{edge: _number(face["box"][edge], float, low, _FAR) for edge, low in edges.items()},
+            score=_number(face["box"]["score"], float, 0, 1),
+        ),
+        probabilities=_probabilities(face["probabilities"]),
+        seen=_number(face["seen"], float, 0, _LATE),
+    )
 
 
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"not a whole number: {value!r}")
-    return value
+def _probabilities(values: Any) -> tuple[float, ...]:
+    found = tuple(_number(value, float, 0, 1.001) for value in _list(values, len(LABELS)))
+    if len(found) != len(LABELS) or not math.isclose(sum(found), 1, abs_tol=0.001):
+        raise ValueError(f"probabilities must be {len(LABELS)} that sum up to 1")
+    return found
+
+
+def _list(values: Any, longest: int) -> "list[Any] | tuple[Any, ...]":
+    if not isinstance(values, (list, tuple)) or len(values) > longest:
+        raise ValueError(f"not a list of at most {longest}")
+    return values
+
+
+def _number(value: Any, kind: type[float], low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, kind)) or not low <= value <= high:
+        raise ValueError(f"not a number from {low:g} to {high:g}")
+    return kind(value)

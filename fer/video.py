@@ -1,14 +1,17 @@
 """Video file -> faces through time, and a copy of the video with the faces marked."""
 
 import contextlib
+import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -20,13 +23,21 @@ from fer.recognizer import EmotionRecognizer
 from fer.tracks import Track, Tracks, follow
 
 MAX_SECONDS = 120.0
-"""Longest video that is read."""
+"""Longest video that is read; a second more is forgiven, for editors cut no sharper."""
+
+MAX_PIXELS = 4096 * 2304
+"""Largest picture of a video that is read, a 4K camera's; of a larger one nothing is decoded."""
 
 READ_PER_SECOND = 10
 """Frames in which faces are looked for; the frames between show where they were."""
 
 _DRAWN_PER_SECOND = 30
 _DRAWN_SIDE = 1280  # pixels
+_CLOCK = 90_000  # ticks in a second of the copy: frames keep their times, 24 a second as well as 30
+_BT601 = 6  # FFmpeg's number for how RGB becomes the copy's YUV, which players ask for
+
+# A playlist or a list of pictures would have FFmpeg open further files of this computer.
+_FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,ogg,asf,flv,gif,h264,hevc,mjpeg"
 
 
 class VideoDecodeError(ValueError):
@@ -71,17 +82,10 @@ def duration(source: Path) -> float:
     """Returns how long a video says it is, in seconds; 0 where it does not say.
 
     Raises:
-        VideoDecodeError: If it cannot be read or is longer than `MAX_SECONDS`.
+        VideoDecodeError: If it cannot be read, or is too long or too large.
     """
     with _opened(source) as (container, stream):
-        seconds = 0.0
-        if stream.duration and stream.time_base:
-            seconds = float(stream.duration * stream.time_base)
-        elif container.duration:
-            seconds = container.duration / av.time_base
-        if seconds > MAX_SECONDS + 1:
-            raise VideoDecodeError(_too_long(source, seconds))
-        return seconds
+        return _claimed(container, stream)
 
 
 def read_video(
@@ -91,39 +95,46 @@ def read_video(
 
     Args:
         recognizer: Reads the frames.
-        source: The video file, anything that FFmpeg's libraries read.
-        annotated: Where to write the video with the faces marked, as MP4 (H.264) without sound;
-            None for nowhere. It is there once the last moment was taken.
+        source: The video file: MP4, MOV, WebM, MKV, AVI and the like. One that breaks off is read
+            as far as it goes where its format allows that.
+        annotated: Where to write the video with the faces marked, as MP4 (H.264) without the
+            sound, which would have to be held until the first picture is there; None for nowhere.
+            It is there once the last moment was taken.
 
     Yields:
         `READ_PER_SECOND` moments a second, at most.
 
     Raises:
-        VideoDecodeError: If the video cannot be read or is longer than `MAX_SECONDS`.
+        VideoDecodeError: If the video cannot be read, is longer than `MAX_SECONDS` or larger than
+            `MAX_PIXELS`.
     """
+    limit = recognizer.spec.calibration.uncertain_below
     with contextlib.ExitStack() as stack:
         container, stream = stack.enter_context(_opened(source))
-        stream.thread_type = "AUTO"
-        writer = stack.enter_context(_Writer.to(annotated)) if annotated else None
-        tracks, start, read_next, time = Tracks(), None, 0.0, -1.0
-        for frame in _decoded(container, stream, source):
-            start = frame.time if start is None else start
-            time = max(time, frame.time - start)
-            if time > MAX_SECONDS:
-                raise VideoDecodeError(_too_long(source))
-            reads = time >= read_next
+        writer = stack.enter_context(_Writer.to(annotated, limit)) if annotated else None
+        tracks, slot, end = Tracks(), -1, 0.0
+        seen: tuple[Track, ...] = ()
+        for frame, time in _decoded(container, stream, source):
+            _refuse_long(source, time)
+            end = max(end, time + _lasts(frame, stream))
+            now = math.floor(time * READ_PER_SECOND + 1e-6)
+            reads = now > slot
             if not reads and (writer is None or not writer.wants(time)):
                 continue
-            picture = _upright(frame)
+            picture = _upright(frame, stream)
             if reads:
-                # Frames seldom come at exactly the wanted times: the next is due from the grid.
-                read_next = (math.floor(time * READ_PER_SECOND + 1e-6) + 1) / READ_PER_SECOND - 1e-6
+                slot = now
                 tracks = follow(tracks, recognizer.recognize(picture), time)
-                yield Moment(time, tracks.visible(time))
+                seen = tracks.visible(time)
+                yield Moment(time, seen)
             if writer is not None and writer.wants(time):
-                writer.add(picture, tracks.faces, time, recognizer)
-        if time < 0:
-            raise VideoDecodeError(f"{source}: has no pictures; choose another file")
+                writer.add(picture, seen, time)
+        if slot < 0:
+            raise VideoDecodeError(
+                f"{source}: has no pictures that can be read; choose another file"
+            )
+        if writer is not None:
+            writer.finish(min(end, MAX_SECONDS + 1))
 
 
 def seconds(moments: Sequence[Moment], uncertain_below: float) -> list[Second]:
@@ -147,94 +158,169 @@ def seconds(moments: Sequence[Moment], uncertain_below: float) -> list[Second]:
 
 
 class _Writer:
-    """The annotated copy, at an even rate however unevenly the frames come."""
+    """The annotated copy: every frame at its time, but never more than `_DRAWN_PER_SECOND`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, uncertain_below: float) -> None:
         self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
+        self._uncertain_below = uncertain_below
         self._stream: Any = None
+        self._last: VideoFrame | None = None
         self._written = -1
 
     @classmethod
     @contextlib.contextmanager
-    def to(cls, path: Path) -> "Iterator[_Writer]":
+    def to(cls, path: Path, uncertain_below: float) -> "Iterator[_Writer]":
         with replacing(path) as temporary:
-            writer = cls(temporary)
-            try:
+            writer = cls(temporary, uncertain_below)
+            with writer._container:
                 yield writer
-                writer._finish()
-            finally:
-                writer._container.close()
 
     def wants(self, time: float) -> bool:
         """Returns whether a frame of that time would be shown."""
         return self._index(time) > self._written
 
-    def add(
-        self,
-        picture: NDArray[np.uint8],
-        faces: Sequence[Track],
-        time: float,
-        recognizer: EmotionRecognizer,
-    ) -> None:
+    def add(self, picture: NDArray[np.uint8], faces: Sequence[Track], time: float) -> None:
+        """Shows a frame, with the faces last seen."""
         shown = fit_photo(picture, _DRAWN_SIDE)
-        shown = shown[: shown.shape[0] // 2 * 2, : shown.shape[1] // 2 * 2]  # what H.264 wants
-        if self._stream is None:
-            self._stream = self._container.add_stream("libx264", rate=_DRAWN_PER_SECOND)
-            self._stream.options = {"preset": "veryfast", "crf": "25"}
-            self._stream.height, self._stream.width = shown.shape[:2]
-            self._stream.pix_fmt = "yuv420p"
-        limit = recognizer.spec.calibration.uncertain_below
         marks = [
-            (face.box, face.label, f"{face.number} {face.label}{'?' * (face.confidence < limit)}")
+            (
+                face.box,
+                face.label,
+                f"{face.number} {face.label}{'?' * (face.confidence < self._uncertain_below)}",
+            )
             for face in faces
         ]
         marked = draw_faces(shown, marks, scale=shown.shape[1] / picture.shape[1])
-        frame = VideoFrame.from_ndarray(marked, format="rgb24")
-        self._written = self._index(time)
-        frame.pts = self._written
-        self._container.mux(self._stream.encode(frame))
+        odd = marked.shape[0] % 2, marked.shape[1] % 2  # which H.264 does not take
+        marked = np.pad(marked, ((0, odd[0]), (0, odd[1]), (0, 0)), "edge")
+        if self._stream is None:
+            self._stream = self._container.add_stream("libx264", rate=_DRAWN_PER_SECOND)
+            # Uneven frames in another order than shown would have MP4 end too early: no B-frames.
+            self._stream.options = {"preset": "veryfast", "crf": "25", "bf": "0"}
+            self._stream.height, self._stream.width = marked.shape[:2]
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.codec_context.time_base = Fraction(1, _CLOCK)
+            self._stream.codec_context.colorspace = _BT601
+        self._last = VideoFrame.from_ndarray(marked, format="rgb24")
+        self._show(time)
 
-    def _finish(self) -> None:
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())
+    def finish(self, end: float) -> None:
+        """Shows the last frame until the end, and writes what the encoder still holds."""
+        last = end - 1 / _DRAWN_PER_SECOND
+        if self.wants(last):
+            self._show(last)
+        self._container.mux(self._stream.encode())
+
+    def _show(self, time: float) -> None:
+        assert self._last is not None
+        self._last.pts, self._last.time_base = round(time * _CLOCK), Fraction(1, _CLOCK)
+        self._written = self._index(time)
+        self._container.mux(self._stream.encode(self._last))
 
     @staticmethod
     def _index(time: float) -> int:
-        return math.floor(time * _DRAWN_PER_SECOND + 0.5)
+        # Times in whole milliseconds are a little early; every other of 60 a second is not.
+        return math.floor(time * _DRAWN_PER_SECOND + 0.4)
 
 
 @contextlib.contextmanager
 def _opened(source: Path) -> Iterator[tuple[Any, VideoStream]]:
-    try:
-        container = av.open(str(source))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoDecodeError(
-            f"{source}: is not a video that can be read; save it as MP4"
-        ) from error
-    with container:
-        if not container.streams.video:
+    with contextlib.ExitStack() as stack:
+        try:
+            # A file and not its name, in which FFmpeg would see protocols and patterns.
+            file = stack.enter_context(source.open("rb"))
+            if file.seek(0, io.SEEK_END) == 0:
+                raise VideoDecodeError(f"{source}: is empty (0 bytes); choose another file")
+            file.seek(0)
+            options = {"format_whitelist": _FORMATS, "max_pixels": str(MAX_PIXELS)}
+            container: Any = stack.enter_context(
+                av.open(file, options=options, metadata_errors="replace")
+            )
+        except (av.FFmpegError, UnicodeError) as error:
+            raise VideoDecodeError(
+                f"{source}: is not a video that can be read; save it as MP4"
+            ) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise VideoDecodeError(f"{source}: cannot be opened: {reason}") from error
+        # A song's cover is a stream of one picture.
+        cover = Disposition.attached_pic
+        streams = [each for each in container.streams.video if not each.disposition & cover]
+        if not streams and container.streams.audio:
             raise VideoDecodeError(f"{source}: has no pictures, only sound; choose another file")
-        yield container, container.streams.video[0]
+        if not streams:
+            raise VideoDecodeError(f"{source}: is incomplete; save or download it again")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise VideoDecodeError(f"{source}: is of an unknown kind of video; save it as MP4")
+        if stream.width * stream.height > MAX_PIXELS:
+            raise VideoDecodeError(
+                f"{source}: {stream.width} x {stream.height} pixels are too many, at most "
+                f"{MAX_PIXELS / 1e6:.1f} million are read; make it smaller"
+            )
+        _refuse_long(source, _claimed(container, stream))
+        yield container, stream
 
 
-def _decoded(container: Any, stream: VideoStream, source: Path) -> Iterator[VideoFrame]:
+def _claimed(container: Any, stream: VideoStream) -> float:
+    """Returns how long a video says it is, in seconds; 0 where it does not say."""
+    if stream.duration and stream.time_base:
+        return max(0.0, float(stream.duration * stream.time_base))
+    return max(0.0, (container.duration or 0) / av.time_base)
+
+
+def _refuse_long(source: Path, seconds: float) -> None:
+    if seconds > MAX_SECONDS + 1:
+        raise VideoDecodeError(
+            f"{source}: must be at most {MAX_SECONDS:.0f} seconds long, received "
+            f"{seconds:.0f} seconds or more; cut it shorter"
+        )
+
+
+def _decoded(
+    container: Any, stream: VideoStream, source: Path
+) -> Iterator[tuple[VideoFrame, float]]:
+    """Yields frames with their seconds since the first, which need not rise."""
+    # A stream may change its size on the way.
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    stream.thread_type = "AUTO"
+    stamp, start = Fraction(0), None
     try:
         for frame in container.decode(stream):
-            if frame.time is not None:
-                yield frame
+            if frame.pts is not None:
+                stamp = frame.pts * frame.time_base
+            elif start is not None:  # as in raw H.264, whose frames have only an order
+                stamp += 1 / _rate(stream)
+            start = stamp if start is None else start
+            yield frame, float(stamp - start)
     except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise VideoDecodeError(
-            f"{source}: is damaged or incomplete ({error}); save or download it again"
+            f"{source}: is damaged or incomplete ({reason}); save or download it again"
         ) from error
 
 
-def _upright(frame: VideoFrame) -> NDArray[np.uint8]:
-    """Returns a frame as RGB, turned as a phone's video asks."""
-    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+def _rate(stream: VideoStream) -> Fraction:
+    """Returns the frames in a second, where they do not say themselves."""
+    return stream.guessed_rate or stream.average_rate or Fraction(25)
 
 
-def _too_long(source: Path, seconds: float | None = None) -> str:
-    found = f"received {seconds:.0f} seconds" if seconds else "this one is longer"
-    return f"{source}: must be at most {MAX_SECONDS:.0f} seconds long, {found}; cut it shorter"
+def _lasts(frame: VideoFrame, stream: VideoStream) -> float:
+    """Returns for how many seconds a frame is shown."""
+    ticks = frame.duration * frame.time_base if frame.duration and frame.time_base else 0
+    return float(ticks or 1 / _rate(stream))
+
+
+def _upright(frame: VideoFrame, stream: VideoStream) -> NDArray[np.uint8]:
+    """Returns a frame as RGB with square pixels, turned or mirrored as a phone's video asks."""
+    shape = stream.sample_aspect_ratio or 1  # of a pixel: width by height
+    width = round(frame.width * shape) if 0.5 <= shape <= 2 else frame.width
+    picture = np.asarray(frame.to_ndarray(format="rgb24", width=max(1, width)), np.uint8)
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is not None:
+        # Where a step to the right (a, b) and a step down (c, d) lead.
+        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+        if abs(b) > abs(a):
+            picture, a, d = picture.swapaxes(0, 1), c, b
+        picture = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(picture)
