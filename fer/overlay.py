@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.faces import FaceBox
+from fer.image import resize
 
 COLOURS: dict[str, str] = {
     "angry": "#d55e00",
@@ -20,10 +21,6 @@ COLOURS: dict[str, str] = {
 """Okabe and Ito's palette, told apart with every kind of colour vision: one for each class."""
 
 _FOR = (230, 159, 0)  # the palette's orange and blue
-from fer.image import resize
-
-# Okabe and Ito's orange and blue: told apart with every kind of colour vision.
-_FOR = (230, 159, 0)
 _AGAINST = (0, 114, 178)
 _OPACITY = 0.7
 _WEAK = 0.5  # log odds: a map that never reaches this is not blown up to look decisive
