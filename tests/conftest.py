@@ -14,11 +14,12 @@ ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.png"
 
 # `gradio.utils.safe_get_lock` and `safe_get_stop_event` make event loops, each with a pair of Unix
 # sockets, that nobody closes: they are collected in the middle of any later test, or at the end.
-# And Gradio's queue sets an option that pandas 3 calls deprecated.
+# And Gradio's queue sums itself up with what pandas 3 calls deprecated.
 GRADIO_WARNINGS = (
     (r"unclosed event loop", ResourceWarning),
     (r"unclosed <socket\.socket fd=\d+, family=1, type=1, proto=0", ResourceWarning),
     (r"'future\.no_silent_downcasting' is deprecated", DeprecationWarning),
+    (r"The copy keyword is deprecated", DeprecationWarning),
 )
 
 
