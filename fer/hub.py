@@ -30,6 +30,7 @@ _NEEDED = ("spec.json", "labels.txt", MODEL_FILE)
 _CONFLICTS = (409, 412)
 _BUSY = (408, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 60.0
+_TIMEOUT = 10.0
 
 
 class HubError(ValueError):
@@ -106,7 +107,9 @@ def _download(repo: str, revision: str | None, variant: str | None, *, cached: b
 
     with hub_errors(repo):
         api = HfApi()
-        commit = revision if cached else api.model_info(repo, revision=revision).sha
+        commit = (
+            revision if cached else api.model_info(repo, revision=revision, timeout=_TIMEOUT).sha
+        )
         get = functools.partial(
             hf_hub_download, repo, revision=commit, local_files_only=cached, library_name="fer-edge"
         )
@@ -210,10 +213,9 @@ def _reason(error: BaseException, repo: str) -> HubError:
         # Refused or unknown hosts stay so; what broke off may come back.
         wait = None if isinstance(error, httpx2.ConnectError) else 1.0
         return HubBusyError(f"cannot reach {constants.ENDPOINT}: {error or 'no answer'}", wait)
-    if isinstance(error, errors.LocalEntryNotFoundError) or type(error) is RuntimeError:
-        # huggingface_hub wraps what happened to a download and to an upload of one file.
-        if error.__cause__ is not None:
-            return _reason(error.__cause__, repo)
+    wrapped = isinstance(error, errors.LocalEntryNotFoundError) or type(error) is RuntimeError
+    if wrapped and error.__cause__ is not None:  # what happened to the transfer of one file
+        return _reason(error.__cause__, repo)
     if isinstance(error, errors.LocalEntryNotFoundError):
         return HubBusyError(f"{repo} is not in the cache: connect to the Hub once", wait=None)
     if isinstance(error, OSError):
