@@ -91,7 +91,8 @@ ours to give.
 ## Leak audit
 
 FER2013 holds the same image in more than one split. Images of Training that also stand in
-PublicTest or PrivateTest, exactly or nearly, were left out of training{drops}.
+PublicTest or PrivateTest, exactly or nearly, and repeats within Training were left out of
+training{drops}.
 {audit}
 ## Calibration
 

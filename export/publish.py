@@ -33,16 +33,15 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import disable_progress_bars, logging, validate_repo_id
 from huggingface_hub.utils.sha import git_hash
 
-from fer.hub import INDEX_FILE, INDEX_FORMAT, HubBusyError, HubError, hub_errors
+from fer.hub import ATTEMPTS, INDEX_FILE, INDEX_FORMAT, HubBusyError, HubError, hub_errors
 
 CARD_FILE = "README.md"
-KEPT = "the repository is as it was; push again to go on"
+KEPT = "nothing on the Hub is half done; push again to go on"
 """What an interruption leaves."""
 
 Files = Mapping[str, Path | bytes]
 """Path in the repository -> a file, or what is in it."""
 
-_ATTEMPTS = 4
 _TYPES = ("model", "dataset", "space")
 
 
@@ -112,12 +111,12 @@ def publish(target: Target, files: Files, message: str, **about: Any) -> Publish
         HubError: If the Hub cannot be reached, refuses, or is still busy after some attempts.
     """
     _require_token()
-    for attempt in range(1, _ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             with hub_errors(target.repo):
                 return _publish(HfApi(), target, files, message, about)
         except HubBusyError as error:
-            if error.wait is None or attempt == _ATTEMPTS:
+            if error.wait is None or attempt == ATTEMPTS:
                 raise
             print(f"{error}; trying again in {error.wait:.0f} s")
             time.sleep(error.wait)

@@ -150,10 +150,8 @@ def collect(
                   if name != CHECKPOINT_FILE}  # fmt: skip
         files |= {f"{each.variant}/{name}": each.folder / name for name in listed}
         files[f"{each.variant}/{MANIFEST_FILE}"] = _json({**each.manifest, "files": listed})
-    plots = {}
-    if folder != bundles[0].folder:
-        files |= {name: folder / name for name in _REPORTS if (folder / name).is_file()}
-        plots = {f"plots/{path.name}": path for path in sorted(folder.glob("*.png"))}
+    files |= {name: folder / name for name in _REPORTS if (folder / name).is_file()}
+    plots = {f"plots/{path.name}": path for path in sorted(folder.glob("*.png"))}
     text = card.hub_card(
         target.repo,
         None if target.revision == "main" else target.revision,

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ INDEX_FILE = "published.json"
 """What was published, beside the bundles: the default one, and the hash of every file."""
 
 INDEX_FORMAT = 1
+ATTEMPTS = 4
+"""How often something is tried while the Hub is busy."""
+
 PREFIX = "hf://"
 
 _NEEDED = ("spec.json", "labels.txt", MODEL_FILE)
@@ -94,12 +98,16 @@ def download(repo: str, *, revision: str | None = None, variant: str | None = No
         HubError: If it cannot be fetched, or its files are not what its manifest promises.
         fer.spec.SpecError: If it is of another version or has other labels.
     """
-    try:
-        return _download(repo, revision, variant, cached=False)
-    except HubBusyError:
-        with contextlib.suppress(HubBusyError):
-            return _download(repo, revision, variant, cached=True)
-        raise
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _download(repo, revision, variant, cached=False)
+        except HubBusyError as error:
+            with contextlib.suppress(HubBusyError):
+                return _download(repo, revision, variant, cached=True)
+            if error.wait is None or attempt == ATTEMPTS:
+                raise
+            time.sleep(error.wait)
+    raise AssertionError("unreachable")
 
 
 def _download(repo: str, revision: str | None, variant: str | None, *, cached: bool) -> Path:

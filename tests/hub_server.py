@@ -14,18 +14,21 @@ import contextlib
 import hashlib
 import itertools
 import json
+import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
 KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
+WRITER, READER = "hf_alicesSecretToWrite", "hf_alicesSecretToRead"
 GITATTRIBUTES = b"*.tflite filter=lfs diff=lfs merge=lfs -text\n"
 _REGULAR_BYTES = 10_000_000
 
@@ -72,16 +75,17 @@ class Fault:
 
     Attributes:
         pattern: Of ``METHOD PATH``.
-        kind: A status to answer; or ``cut`` (the connection breaks halfway through what is sent or
-            answered), ``lose`` (it is done, and the answer lost), ``hang`` and ``hang after`` (it
-            is not done, it is done, and no answer comes).
+        kind: A status to answer; a function to call before all goes on as usual; or ``cut`` (the
+            connection breaks halfway through what is sent or answered), ``lose`` (it is done, and
+            the answer lost), ``hang`` and ``hang after`` (it is not done, it is done, and no answer
+            comes).
         times: How often.
         headers: Of the answer with that status.
         reached: Set when it happens.
     """
 
     pattern: str
-    kind: int | str
+    kind: int | str | Callable[[], None]
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
     reached: threading.Event = field(default_factory=threading.Event)
@@ -110,8 +114,8 @@ class LocalHub:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.storage: dict[str, bytes] = {}
         self.verified: set[str] = set()
-        self.users = {"hf_alices_write_token": "alice"}
-        self.readers = {"hf_alices_read_token": "alice"}
+        self.users = {WRITER: "alice"}
+        self.readers = {READER: "alice"}
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         self.received = 0
@@ -141,7 +145,21 @@ class LocalHub:
         self._thread.join()
         self._server.server_close()
 
-    def fail(self, pattern: str, kind: int | str, times: int = 1, **headers: str) -> Fault:
+    def environment(self, home: Path, token: str | None = WRITER) -> dict[str, str]:
+        """Returns the environment of a process that uses this Hub."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        return {
+            **kept,
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",  # see the top
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            **({"HF_TOKEN": token} if token else {}),
+        }
+
+    def fail(
+        self, pattern: str, kind: int | str | Callable[[], None], times: int = 1, **headers: str
+    ) -> Fault:
         """Makes the next requests that match fail; ``Retry_After="1"`` adds that header."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.faults.append(Fault(pattern, kind, times, named))
@@ -168,6 +186,21 @@ class LocalHub:
         parent = repo.branches[branch]
         new = {path: Entry(content) for path, content in files.items()}
         self.advance(repo, branch, self.commit_of(title, {**parent.files, **new}, parent))
+
+    def fill(self, name: str, files: dict[str, bytes], *, replace: bool = False) -> None:
+        """Commits files to a model, the binary ones as large files."""
+        repo = self.repos["model", name]
+        parent = repo.branches["main"]
+        entries = {} if replace else dict(parent.files)
+        for path, content in files.items():
+            if b"\0" in content:
+                digest = hashlib.sha256(content).hexdigest()
+                self.storage[digest] = content
+                self.verified.add(digest)
+                entries[path] = Entry(f"oid sha256:{digest}\n".encode(), digest, len(content))
+            else:
+                entries[path] = Entry(content, size=len(content))
+        self.advance(repo, "main", self.commit_of("filled", entries, parent))
 
     def commit_of(self, title: str, files: dict[str, Entry], parent: Commit | None) -> Commit:
         oid = hashlib.sha1(f"{title} {next(self._numbers)}".encode()).hexdigest()
@@ -222,6 +255,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(length)
         if fault and fault.kind == "hang":
             return hub.hold(fault)
+        if fault and callable(fault.kind):
+            fault.kind()
+            fault = None
         if fault and isinstance(fault.kind, int):
             fault.reached.set()
             return self.answer(fault.kind, {"error": "told to fail"}, fault.headers)
@@ -472,8 +508,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def stored(self, oid: str) -> Any:
         self.refuse_token()
-        content = self.server_hub.storage[oid]
-        return 200, content, {"ETag": f'"{oid}"'}
+        content, headers = self.server_hub.storage[oid], {"ETag": f'"{oid}"'}
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        if asked:
+            start = int(asked[1])
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            return 206, content[start:], headers
+        return 200, content, headers
 
     def refuse_token(self) -> None:
         if self.token():
@@ -513,10 +554,3 @@ _ROUTES = (
     ("POST", f"/verify/{_REPO}", _Handler.verify),
     ("GET HEAD", _WEB + "/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
 )
-
-
-@contextlib.contextmanager
-def local_hub() -> Iterator[LocalHub]:
-    """Runs a Hub while the block lasts."""
-    with LocalHub() as hub:
-        yield hub
