@@ -14,8 +14,10 @@ otherwise.
 import hashlib
 import json
 import sys
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,21 @@ def publish(target: Target, files: Files, message: str, **about: Any) -> Publish
         HubError: If the Hub cannot be reached, refuses, or is still busy after some attempts.
     """
     _require_token()
+    done: Future[Published] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(_persist(target, files, message, about))
+        except BaseException as error:
+            done.set_exception(error)
+
+    # Beside the main thread, which alone hears Ctrl-C, and not while hf_xet waits for a server.
+    threading.Thread(target=work, daemon=True).start()
+    return done.result()
+
+
+def _persist(target: Target, files: Files, message: str, about: dict[str, Any]) -> Published:
+    """Publishes, and tries again where that may help."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with hub_errors(target.repo):

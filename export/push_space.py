@@ -1,6 +1,7 @@
 """Publishes the demo as a Hugging Face Space: ``python -m export.push_space --repo USER/NAME``."""
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -158,4 +159,4 @@ def _readme(root: Path, model_repo: str | None) -> str:
 
 
 if __name__ == "__main__":
-    run(_main, KEPT)
+    run(_main, KEPT, leave=os._exit)  # a transfer that hangs holds nobody back

@@ -226,9 +226,11 @@ def _reason(error: BaseException, repo: str) -> HubError:
         return _reason(error.__cause__, repo)
     if isinstance(error, errors.LocalEntryNotFoundError):
         return HubBusyError(f"{repo} is not in the cache: connect to the Hub once", wait=None)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:
         where = error.filename or f"the cache {constants.HF_HUB_CACHE}"
-        return HubError(f"cannot use {where}: {error.strerror or error}")
+        return HubError(f"cannot use {where}: {error.strerror}")
+    if isinstance(error, PermissionError):  # hf_xet's, which has no number
+        return HubError(f"the Hub's storage refused the token: {error}")
     return HubBusyError(f"the transfer failed: {error}")
 
 

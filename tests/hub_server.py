@@ -3,10 +3,11 @@
 It keeps repositories, commits and branches in memory, takes large files by Git LFS (batch, upload,
 verify) at an address of another origin, as the Hub's storage is, and can be told to fail.
 
-It speaks no Xet, which the real Hub prefers: chunks, hashes and shards of its own format that only
-hf_xet makes. So its clients must run with ``HF_HUB_DISABLE_XET=1``; what the project calls is the
-same `HfApi.create_commit` and `hf_hub_download`, which choose the transport by themselves. The test
-marked ``network`` takes whatever the real Hub offers.
+Xet, which the real Hub prefers, has chunks, hashes and shards in formats that only hf_xet makes. Of
+it there is as much here as takes an upload: a client with Xet on is told that each block of chunks
+is known already, and a commit needs a shard that names the file's hash. Nothing can be fetched
+back, so all other clients run with ``HF_HUB_DISABLE_XET=1``; what the project calls is the same
+`HfApi.create_commit` and `hf_hub_download`, which choose the transport by themselves.
 """
 
 import base64
@@ -114,6 +115,7 @@ class LocalHub:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.storage: dict[str, bytes] = {}
         self.verified: set[str] = set()
+        self.shards = b""
         self.users = {WRITER: "alice"}
         self.readers = {READER: "alice"}
         self.faults: list[Fault] = []
@@ -145,14 +147,16 @@ class LocalHub:
         self._thread.join()
         self._server.server_close()
 
-    def environment(self, home: Path, token: str | None = WRITER) -> dict[str, str]:
+    def environment(
+        self, home: Path, token: str | None = WRITER, *, xet: bool = False
+    ) -> dict[str, str]:
         """Returns the environment of a process that uses this Hub."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         return {
             **kept,
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home),
-            "HF_HUB_DISABLE_XET": "1",  # see the top
+            "HF_HUB_DISABLE_XET": str(int(not xet)),  # see the top
             "HF_HUB_DISABLE_TELEMETRY": "1",
             **({"HF_TOKEN": token} if token else {}),
         }
@@ -463,7 +467,7 @@ class _Handler(BaseHTTPRequestHandler):
                 content = base64.b64decode(value["content"])
                 files[value["path"]] = Entry(content, size=len(content))
             elif operation["key"] == "lfsFile":
-                if value["oid"] not in hub.verified:
+                if value["oid"] not in hub.verified and _in_shard(value["oid"]) not in hub.shards:
                     raise RefusedError(400, f"{value['path']} was not uploaded")
                 pointer = f"oid sha256:{value['oid']}\nsize {value['size']}\n".encode()
                 files[value["path"]] = Entry(pointer, value["oid"], value["size"])
@@ -517,8 +521,27 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, content, headers
 
     def refuse_token(self) -> None:
-        if self.token():
+        if self.token() not in (None, "xet"):
             self.server_hub.trespasses.append(f"{self.command} {self.route}")
+
+    # Xet
+
+    def xet_token(self, kinds: str, name: str, revision: str) -> Any:
+        self.repo(kinds, name)
+        self.require_write(name)
+        return {"casUrl": self.server_hub.storage_url, "accessToken": "xet", "exp": 4102444800}
+
+    def xet_unknown(self) -> Any:
+        raise RefusedError(404, "no such chunk")
+
+    def xet_known(self) -> Any:
+        self.refuse_token()
+        return {"was_inserted": True}
+
+    def xet_shard(self) -> Any:
+        self.refuse_token()
+        self.server_hub.shards += self.body
+        return 200, b'{"type": "result", "result": 1}\n', {"Content-Type": "application/x-ndjson"}
 
     def resolve(self, kinds: str | None, name: str, revision: str, path: str) -> Any:
         hub, repo = self.server_hub, self.repo(kinds or "models", name)
@@ -533,6 +556,12 @@ class _Handler(BaseHTTPRequestHandler):
         headers["X-Linked-Size"] = str(entry.size)
         headers["Location"] = f"{hub.storage_url}/storage/{entry.sha256}?signature=x"
         return 302, b"", headers
+
+
+def _in_shard(sha256: str) -> bytes:
+    """Returns a hash as a shard holds it: four numbers of eight bytes, the last byte first."""
+    raw = bytes.fromhex(sha256)
+    return b"".join(raw[start : start + 8][::-1] for start in range(0, 32, 8))
 
 
 _REPO = r"(?P<name>[\w.-]+/[\w.-]+)"
@@ -552,5 +581,9 @@ _ROUTES = (
     ("PUT", "/storage/(?P<oid>[0-9a-f]{64})", _Handler.upload),
     ("GET HEAD", "/storage/(?P<oid>[0-9a-f]{64})", _Handler.stored),
     ("POST", f"/verify/{_REPO}", _Handler.verify),
+    ("GET", _API + "/xet-write-token/(?P<revision>.+)", _Handler.xet_token),
+    ("GET", "/v1/chunks/.+", _Handler.xet_unknown),
+    ("POST", "/v1/xorb-grants/.+", _Handler.xet_known),
+    ("POST", "/v2/shards", _Handler.xet_shard),
     ("GET HEAD", _WEB + "/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
 )

@@ -332,6 +332,23 @@ def test_a_push_that_is_killed_anywhere_is_made_whole_by_the_next(hub, exported,
     assert hub.titles("alice/fer") == ["initial commit", PUBLISH]
 
 
+def test_a_hub_that_offers_xet_gets_large_files_by_it(hub, exported, tmp_path):
+    environment = hub.environment(tmp_path / "home", xet=True)
+    fault = hub.fail("POST /v2/shards", "hang")
+    process = start(environment, "export.push", exported, "--repo", "alice/fer")
+    assert fault.reached.wait(60)
+    process.send_signal(signal.SIGTERM)  # heard although hf_xet waits
+    code, _, errors = finish(process)
+    assert code == 128 + signal.SIGTERM
+    assert_one_line(errors)
+    assert set(hub.files("alice/fer")) == {".gitattributes"}
+    code, _, errors = command(environment, "export.push", exported, "--repo", "alice/fer")
+    assert (code, errors) == (0, "")
+    assert hub.received == 0  # nothing by LFS
+    assert set(hub.repos["model", "alice/fer"].branches["main"].files) == EXPECTED
+    assert hub.titles("alice/fer") == ["initial commit", PUBLISH]
+
+
 def test_a_dry_run_asks_nobody_and_shows_files_and_card(hub, pushed):
     code, out, errors = pushed("--dry-run", token=None)
     assert (code, errors) == (0, "")

@@ -23,7 +23,10 @@ class _Terminated(KeyboardInterrupt):
 
 
 def run(
-    main: Callable[[], None], kept: str = "", failures: tuple[type[Exception], ...] = ()
+    main: Callable[[], None],
+    kept: str = "",
+    failures: tuple[type[Exception], ...] = (),
+    leave: Callable[[int], object] = sys.exit,
 ) -> None:
     """Runs a command: bad input is one line on stderr and exit 2, a failed run exit 1.
 
@@ -31,38 +34,43 @@ def run(
         main: The command; bad input is a `ValueError`.
         kept: What an interruption leaves, for its message, where there is something to know.
         failures: What a failed run raises, besides `OSError`.
+        leave: Ends the process with that exit code; `os._exit` where threads must not hold it back.
     """
+
+    def stop(code: int, message: str) -> None:
+        sys.stdout.flush()
+        print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        leave(code)
 
     def terminate(*_: object) -> None:
         raise _Terminated
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
-        _run(main, kept, failures)
+        _run(main, kept, failures, stop)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(main: Callable[[], None], kept: str, failures: tuple[type[Exception], ...]) -> None:
+def _run(
+    main: Callable[[], None],
+    kept: str,
+    failures: tuple[type[Exception], ...],
+    stop: Callable[[int, str], None],
+) -> None:
     interrupted = "interrupted" + (f"; {kept}" if kept else "")
     conflict = conflicting_install()
     if conflict:
-        _leave(2, conflict)
+        stop(2, conflict)
     try:
         main()
     except ValueError as error:
-        _leave(2, str(error))
+        stop(2, str(error))
     except failures as error:
-        _leave(1, str(error))
+        stop(1, str(error))
     except OSError as error:
-        _leave(1, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+        stop(1, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
     except _Terminated:
-        _leave(128 + signal.SIGTERM, interrupted)
+        stop(128 + signal.SIGTERM, interrupted)
     except KeyboardInterrupt:
-        _leave(128 + signal.SIGINT, interrupted)
-
-
-def _leave(code: int, message: str) -> None:
-    line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
-    sys.exit(code)
+        stop(128 + signal.SIGINT, interrupted)
