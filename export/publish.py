@@ -188,7 +188,9 @@ def _publish(
         path for path, file in content.items() if path not in there or not _same(there[path], file)
     )
     stale = sorted(
-        path for path in before.get("files", {}) if path in there and path not in content
+        path
+        for path in before.get("files", {})
+        if path in there and path not in content and path != CARD_FILE
     )
     if not sent and not stale:
         return Published(_url(target, parent), [], [], kept)
@@ -242,7 +244,7 @@ def _index(where: dict[str, str], commit: str) -> dict[str, Any]:
     try:
         path = hf_hub_download(**where, filename=INDEX_FILE, revision=commit)
         return dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except ValueError:  # somebody edited it
+    except (ValueError, TypeError):  # somebody edited it
         return {}
 
 

@@ -66,7 +66,7 @@ def _recognize(options: argparse.Namespace) -> int:
     try:
         with silent_stderr():
             recognizer = EmotionRecognizer.from_bundle(
-                bundle_folder(options.model) if options.model else None,
+                None if options.model is None else bundle_folder(options.model),
                 detector_model=options.detector_model,
                 threads=options.threads,
             )

@@ -18,6 +18,7 @@ import yaml
 
 from export import card, push, push_space
 from export.publish import Target
+from export.verify import verify
 from tests.bundles import (
     CHECKPOINT,
     DEFAULT,
@@ -102,6 +103,10 @@ def test_a_push_is_one_commit_of_everything_and_shows_the_token_nowhere(hub, pus
     assert files["model.keras"] == CHECKPOINT
     assert "model.keras" not in json.loads(files[f"{DEFAULT}/manifest.json"])["files"]
     assert not hub.repos["model", "alice/fer"].private
+    for path, content in files.items():
+        (tmp_path / "back" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "back" / path).write_bytes(content)
+    assert verify(tmp_path / "back" / DEFAULT).faults == []
     written = [path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file()]
     for text in (out.encode(), *files.values(), *written):
         assert WRITER.encode() not in text
