@@ -72,7 +72,10 @@ def start(environment: dict[str, str], module: str, *arguments: object) -> "subp
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     """Waits for it; returns its exit code, output and errors."""
     with process:
-        out, errors = process.communicate(timeout=120)
+        try:
+            out, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()  # nothing to do where it has ended
     return process.returncode, out, errors
 
 
