@@ -228,7 +228,12 @@ def read(folder: Path, bundles: Sequence[Exported]) -> Measurements:
 
 def _of_gate(manifest: dict[str, Any]) -> Score:
     parity = manifest["parity"]
-    return Score(manifest["split"], parity["accuracy"], parity["calibration_error"])
+    return Score(
+        manifest["split"],
+        parity["accuracy"],
+        parity["calibration_error"],
+        parity.get("macro_f1"),  # not in manifests of before it was measured
+    )
 
 
 def hub_card(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from export import flatbuffer
 from export.recipes import ANYTHING, Promise, Variant
-from fer.metrics import Accuracy, Truth, calibration_error, softmax
+from fer.metrics import Accuracy, Truth, calibration_error, classify, softmax
 from fer.runtime import Predictions, TileClassifier
 
 WEIGHTS_SHARE = 0.95
@@ -66,6 +66,7 @@ class Parity:
         mean_difference: Mean difference of the probabilities.
         agreement: Share of tiles with the same top label, in [0, 1].
         accuracy: The file's accuracy.
+        macro_f1: Mean of its classes' F1, in [0, 1].
         drop: The Keras model's accuracy less the file's, in percentage points.
         calibration_error: Expected calibration error of the file, in [0, 1].
         calibration_loss: The same less the Keras model's.
@@ -83,6 +84,7 @@ class Parity:
     mean_difference: float
     agreement: float
     accuracy: Accuracy
+    macro_f1: float
     drop: float
     calibration_error: float
     calibration_loss: float
@@ -118,6 +120,7 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
     found = answer.probabilities
     difference = np.abs(found - reference.probabilities)
     right = found.argmax(axis=1) == reference.labels
+    finite = np.isfinite(found).all()
     error, before = (
         calibration_error(answers, reference.truth)[0] if np.isfinite(answers).all() else np.nan
         for answers in (found, reference.probabilities)
@@ -135,6 +138,7 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
         mean_difference=float(difference.mean()),
         agreement=float(np.mean(found.argmax(axis=1) == reference.probabilities.argmax(axis=1))),
         accuracy=Accuracy.of(right),
+        macro_f1=classify(found, reference.labels).macro.f1 if finite else np.nan,
         drop=100 * (reference.accuracy - float(right.mean())),
         calibration_error=error,
         calibration_loss=error - before,
