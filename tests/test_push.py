@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 
+import numpy as np
 import pytest
 import yaml
 
@@ -165,6 +166,44 @@ def test_the_card_says_what_was_measured_and_nothing_else(hub, exported):
     (exported / card.SCORES_FILE).write_text(json.dumps(report))
     with pytest.raises(ValueError, match="is not of these bundles, float32 is another file"):
         push.collect(exported, bundles, None, Target("alice/fer", "model"))
+
+
+@pytest.mark.slow
+def test_scores_are_measured_on_the_splits_that_the_data_has(exported, tmp_path):
+    from export import score
+    from fer.metrics import classify
+    from fer.runtime import TileClassifier
+    from fer.tile import make_tile
+    from tests.process import call
+    from tests.synthetic import drawn, rows, write_csv
+
+    data = drawn({"Training": 1, "PublicTest": 2, "PrivateTest": 3})
+    csv = write_csv(tmp_path / "fer2013.csv", rows(data))
+    code, _, errors = call(score._main, exported, "--data", csv)
+    assert code == 2
+    assert "votes must be given" in errors
+    for folder in (exported / DEFAULT, exported / OTHER):
+        spec = json.loads((folder / "spec.json").read_text())
+        spec["calibration"]["truth"] = "labels"
+        (folder / "spec.json").write_text(json.dumps(spec))
+        sign(folder)
+    code, _, errors = call(score._main, exported, "--data", csv)
+    assert code == 0, errors
+    report = json.loads((exported / card.SCORES_FILE).read_text())
+    assert report["training_drops"] == 0
+    classifier = TileClassifier(exported / OTHER / "model.tflite")
+    for split in ("PublicTest", "PrivateTest"):
+        images = data.split(split)
+        tiles = np.stack([make_tile(image, classifier.tile_size) for image in images.images])
+        expected = classify(classifier.predict(tiles).probabilities, images.labels)
+        found = report["variants"][OTHER]["splits"][split]
+        assert found["accuracy"]["n"] == len(images)
+        assert found["accuracy"]["value"] == expected.accuracy.value
+        assert found["macro_f1"] == pytest.approx(expected.macro.f1)
+        assert found["calibration_error"] == pytest.approx(expected.ece)
+        assert (exported / f"confusion-{split}.png").stat().st_size > 0
+    bundles = push.read_bundles(exported)
+    assert set(card.read(exported, bundles).scores) == {DEFAULT, OTHER}
 
 
 def test_without_scores_the_card_has_what_the_gate_measured_alone(exported):
