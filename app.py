@@ -23,6 +23,7 @@ import gradio.mcp
 from fer._command import OneLineParser, fail, whole_number
 from fer._conflict import conflicting_install
 from fer._stderr import silent_stderr
+from fer.hub import bundle_folder
 from fer.recognizer import DEFAULT_BUNDLE, EmotionRecognizer
 from fer.web.page import build
 from fer.web.server import JsonLines, serve
@@ -34,6 +35,7 @@ examples:
   python app.py
   python app.py --host 0.0.0.0 --port 8000 --max-file-size 20mb
   python app.py --model exported/mixed_int8 --threads 2
+  python app.py --model hf://USER/NAME
 """
 
 
@@ -56,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "app", f"cannot serve on {options.host} port {options.port}: {taken}; try --port"
         )
     start = time.perf_counter()
-    bundle = options.model or DEFAULT_BUNDLE
     try:
+        bundle = bundle_folder(options.model) if options.model else DEFAULT_BUNDLE
         with silent_stderr():
             recognizer = EmotionRecognizer.from_bundle(
                 bundle, detector_model=options.detector_model, threads=options.threads
@@ -153,10 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
-        type=Path,
         default=setting("FER_MODEL") or None,
-        metavar="DIR",
-        help="model bundle (default: the one shipped)",
+        metavar="DIR|hf://USER/NAME[@REV][/VARIANT]",
+        help="model bundle, a folder or on the Hugging Face Hub (default: the one shipped)",
     )
     parser.add_argument(
         "--detector-model",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from export import golden
+from export import card, golden
 from export.flatbuffer import LABELS_FILE
 from export.parity import Parity
 from export.recipes import Variant
@@ -57,23 +57,13 @@ This file against the Keras model, on the same {parity.tiles} images, view `{vie
 {parity.max_difference:.2g}, mean {parity.mean_difference:.2g}, same label on
 {parity.agreement:.2%}.
 
-## Limits
-
-- An expression is not a felt emotion: the same face can mean many things, and people differ.
-- FER2013's labels are noisy (people agree with them on about two images of three), mostly of
-  adults, scraped from the web; fairness across groups has not been measured.
-- Disgust is rare in the training data, and fear is often taken for sadness or surprise.
+{limits}
 
 ## Responsible use
 
-Do not use it to judge people at work, at school, in hiring, policing or medicine: in the European
-Union, inferring emotions at work and in education is prohibited (AI Act, Article 5(1)(f)), and
-people exposed to emotion recognition must be told (Article 50(3)).
+{responsible_use}
 
-## Licence
-
-Code and weights: Apache-2.0. FER2013's images were collected for research and are not included;
-their licence is not ours to give.{votes_licence}
+{licence}
 """
 
 
@@ -197,7 +187,11 @@ def _card(spec: ModelSpec, measured: Measured, parity: Parity) -> str:
         accuracies="\n".join(rows),
         calibration=measured.calibration,
         votes=" with FER+ votes as a second head" * ("ferplus" in measured.accuracy),
-        votes_licence=" FER+ votes: MIT, Microsoft." * ("ferplus" in measured.accuracy),
+        limits=card.LIMITS,
+        responsible_use=card.RESPONSIBLE_USE,
+        licence=card.LICENCE.format(
+            votes_licence=card.VOTES_LICENCE * ("ferplus" in measured.accuracy)
+        ),
         truth=TRUTHS[measured.calibration.truth],
         parity=parity,
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from export import flatbuffer
 from export.recipes import ANYTHING, Promise, Variant
-from fer.metrics import Accuracy, Truth, calibration_error, confusion_matrix, softmax
+from fer.metrics import Accuracy, Truth, calibration_error, classify, confusion_matrix, softmax
 from fer.runtime import Predictions, TileClassifier
 
 WEIGHTS_SHARE = 0.95
@@ -67,6 +67,7 @@ class Parity:
         agreement: Share of tiles with the same top label, in [0, 1].
         accuracy: The file's accuracy.
         confusion: 7 rows (true class) of 7 counts (the file's answer).
+        macro_f1: Mean of its classes' F1, in [0, 1].
         drop: The Keras model's accuracy less the file's, in percentage points.
         calibration_error: Expected calibration error of the file, in [0, 1].
         calibration_loss: The same less the Keras model's.
@@ -85,6 +86,7 @@ class Parity:
     agreement: float
     accuracy: Accuracy
     confusion: list[list[int]]
+    macro_f1: float
     drop: float
     calibration_error: float
     calibration_loss: float
@@ -121,6 +123,8 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
     difference = np.abs(found - reference.probabilities)
     predicted = found.argmax(axis=1)
     right = predicted == reference.labels
+    right = found.argmax(axis=1) == reference.labels
+    finite = np.isfinite(found).all()
     error, before = (
         calibration_error(answers, reference.truth)[0] if np.isfinite(answers).all() else np.nan
         for answers in (found, reference.probabilities)
@@ -139,6 +143,7 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
         agreement=float(np.mean(predicted == reference.probabilities.argmax(axis=1))),
         accuracy=Accuracy.of(right),
         confusion=confusion_matrix(predicted, reference.labels).tolist(),
+        macro_f1=classify(found, reference.labels).macro.f1 if finite else np.nan,
         drop=100 * (reference.accuracy - float(right.mean())),
         calibration_error=error,
         calibration_loss=error - before,

@@ -23,6 +23,7 @@ examples:
   python -m fer photo.jpg
   python -m fer --json holiday/*.jpg > faces.json
   python -m fer --csv --model my-bundle photo.jpg
+  python -m fer --model hf://USER/NAME@v1 photo.jpg
 """
 
 _INTERRUPTED = 130
@@ -56,13 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _recognize(options: argparse.Namespace) -> int:
+    from fer.hub import bundle_folder
     from fer.image import ImageDecodeError
     from fer.recognizer import EmotionRecognizer
 
     try:
         with silent_stderr():
             recognizer = EmotionRecognizer.from_bundle(
-                options.model, detector_model=options.detector_model, threads=options.threads
+                None if options.model is None else bundle_folder(options.model),
+                detector_model=options.detector_model,
+                threads=options.threads,
             )
     except ValueError as error:
         return fail("fer", str(error))
@@ -132,7 +136,10 @@ def _parser() -> argparse.ArgumentParser:
         "--csv", dest="format", action="store_const", const="csv", help="print one row per face"
     )
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="model bundle (default: the one shipped)"
+        "--model",
+        metavar="DIR",
+        help="model bundle: a folder, or hf://USER/NAME[@REVISION][/VARIANT] on the Hugging Face "
+        "Hub (default: the one shipped)",
     )
     parser.add_argument(
         "--detector-model",

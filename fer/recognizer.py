@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fer import hub
 from fer.faces import (
     BlazeFaceDetector,
     FaceBox,
@@ -115,6 +116,34 @@ class EmotionRecognizer:
         spec = ModelSpec.load(bundle)
         classifier = TileClassifier.from_bundle(bundle, spec, threads=threads)
         return cls(classifier, spec, make_detector(detector_model, threads=threads))
+
+    @classmethod
+    def from_hub(
+        cls,
+        repo: str,
+        *,
+        revision: str | None = None,
+        variant: str | None = None,
+        detector_model: Path | None = None,
+        threads: int = 1,
+    ) -> "EmotionRecognizer":
+        """Loads a model bundle from the Hugging Face Hub, or from its cache.
+
+        Args:
+            repo: ``USER/NAME``.
+            revision: Branch, tag or commit; None for ``main``.
+            variant: One of the bundles that were published there; None for the default.
+            detector_model: See `from_bundle`.
+            threads: See `from_bundle`.
+
+        Returns:
+            A recogniser ready for photos.
+
+        Raises:
+            ValueError: As `from_bundle`, and if the bundle cannot be fetched (`fer.hub.HubError`).
+        """
+        bundle = hub.download(repo, revision=revision, variant=variant)
+        return cls.from_bundle(bundle, detector_model=detector_model, threads=threads)
 
     def recognize(
         self, image: str | Path | bytes | Image.Image | NDArray[np.uint8], *, explained: int = 0

@@ -1,34 +1,23 @@
-"""What the training command lines share: data options, errors, atomic JSON."""
+"""What the training command lines share: data options and what they are checked for."""
 
 import argparse
 import hashlib
 import json
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 
-from fer._conflict import conflicting_install
 from fer._files import write_json
 from fer.nn import leaks
-from fer.nn.dataset import DatasetError, Fer2013
+from fer.nn.dataset import Fer2013
 from fer.nn.fit import TrainingError
-from fer.nn.model import STARTS, ModelError
+from fer.nn.model import STARTS
+from train import program
+from train.program import new_parser as new_parser
 
 # Looks for GPUs now, while the command that imports this keeps stderr silent.
 tf.config.list_physical_devices()
-
-
-def new_parser(module: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    """Returns the parser of ``python -m MODULE``, whose help ends with the epilog's examples."""
-    return argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -135,48 +124,6 @@ def check_settings(path: Path, settings: dict[str, object]) -> None:
         )
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which is to leave as little behind as Ctrl-C."""
-
-
 def run(main: Callable[[], None], kept: str = "") -> None:
-    """Runs a command: bad input is one line on stderr and exit 2, a failed run exit 1.
-
-    Args:
-        main: The command.
-        kept: What an interruption leaves, for its message, where there is something to know.
-    """
-
-    def terminate(*_: object) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        _run(main, kept)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _run(main: Callable[[], None], kept: str) -> None:
-    interrupted = "interrupted" + (f"; {kept}" if kept else "")
-    conflict = conflicting_install()
-    if conflict:
-        _leave(2, conflict)
-    try:
-        main()
-    except (DatasetError, ModelError, ValueError) as error:
-        _leave(2, str(error))
-    except TrainingError as error:
-        _leave(1, str(error))
-    except OSError as error:
-        _leave(1, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
-    except _Terminated:
-        _leave(128 + signal.SIGTERM, interrupted)
-    except KeyboardInterrupt:
-        _leave(128 + signal.SIGINT, interrupted)
-
-
-def _leave(code: int, message: str) -> None:
-    line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
-    sys.exit(code)
+    """Runs a command that trains or uses TensorFlow, see `train.program.run`."""
+    program.run(main, kept, failures=(TrainingError,))
