@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 FADE = 600  # milliseconds in which Gradio fades a new result in
-TIMEOUT = 30_000  # milliseconds, for a busy machine; nothing waits longer than it must
+TIMEOUT = 60_000  # milliseconds, for a busy machine; nothing waits longer than it must
 
 
 @pytest.fixture(scope="module")

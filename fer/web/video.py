@@ -80,7 +80,8 @@ def tab(recognizer: EmotionRecognizer) -> None:
         api_visibility="private",
         queue=False,
     )
-    clip.change(
+    # Not when another one comes: a click that follows at once would be cancelled with it.
+    clip.clear(
         lambda: ("", WAITING_HTML),
         None,
         [marked, result],
