@@ -132,7 +132,7 @@ def _wanted(path: Path) -> bool:
 
 def _readme(root: Path, model_repo: str | None) -> str:
     requirements = (root / "requirements.txt").read_text(encoding="utf-8")
-    pin = re.search(r"^gradio==(\S+)", requirements, re.MULTILINE)
+    pin = re.search(r"^gradio(?:\[\w+\])?==(\S+)", requirements, re.MULTILINE)
     if not pin:
         raise ValueError("requirements.txt must pin gradio==VERSION, which the Space runs on")
     model = re.split("[@/]", model_repo, maxsplit=2) if model_repo else None

@@ -237,6 +237,10 @@ def test_uploads_are_deleted_and_the_example_stays(recognizer, no_face, tmp_path
     monkeypatch.setattr(serving, "UPLOAD_AGE", 1)
     demo = page.build(recognizer)
     client = Client(serving.serve(demo, recognizer.spec, "127.0.0.1", free_port()), verbose=False)
+    old, fresh = (tmp_path / "fer-videos" / name for name in ("old.mp4", "fresh.mp4"))
+    for video in (old, fresh):
+        video.write_bytes(b"a marked video")
+    os.utime(old, (time.time() - serving.VIDEO_AGE - 5,) * 2)
     try:
         client.predict(handle_file(no_face), api_name="/predict")
         deadline = time.monotonic() + 60
@@ -244,6 +248,8 @@ def test_uploads_are_deleted_and_the_example_stays(recognizer, no_face, tmp_path
             threading.Event().wait(0.1)
         assert not any(tmp_path.rglob(no_face.name))
         assert any(tmp_path.rglob("astronaut.png"))
+        assert not old.exists()
+        assert fresh.exists()
     finally:
         client.close()
         demo.close()

@@ -209,6 +209,7 @@ def test_scores_are_measured_on_the_splits_that_the_data_has(exported, tmp_path)
 def test_without_scores_the_card_has_what_the_gate_measured_alone(exported):
     path = exported / DEFAULT / "manifest.json"
     manifest = json.loads(path.read_text())
+    shipped = dict(manifest["parity"])
     manifest["parity"]["macro_f1"] = 0.56789
     path.write_text(json.dumps(manifest))
     bundles = push.read_bundles(exported)
@@ -220,6 +221,7 @@ def test_without_scores_the_card_has_what_the_gate_measured_alone(exported):
         ("f1", 0.5679),
         ("expected_calibration_error", round(parity["calibration_error"], 4)),
         ("accuracy", round(parity["accuracy"]["value"], 4)),
+        ("f1", round(shipped["macro_f1"], 4)),
         ("expected_calibration_error", round(parity["calibration_error"], 4)),
     ]
     assert b"hf://alice/fer@next photo.jpg" in files["README.md"]
@@ -456,7 +458,7 @@ def test_a_space_holds_what_the_app_needs_and_no_training_code(hub, tmp_path):
         assert not re.search(r"^fer/nn/|\.keras$|\.pyc$|__pycache__|/\.", path), path
     about = metadata(files["README.md"])
     assert about["sdk"] == "gradio"
-    assert f"gradio=={about['sdk_version']}\n" in (ROOT / "requirements.txt").read_text()
+    assert f"gradio[mcp]=={about['sdk_version']}\n" in (ROOT / "requirements.txt").read_text()
     assert about["app_file"] == "app.py"
     supported = (ROOT / "pyproject.toml").read_text()
     assert f'Python :: {about["python_version"]}"' in supported
@@ -480,7 +482,7 @@ def test_a_space_can_take_its_model_from_the_hub(hub, pushed, tmp_path):
 
 def test_a_space_that_is_too_large_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(push_space, "MOST_BYTES", 5_000_000)
-    with pytest.raises(ValueError, match=r"at most 5 MB.*the largest file is fer/assets/model/"):
+    with pytest.raises(ValueError, match=r"at most 5 MB.*the largest file is fer/assets/variants/"):
         push_space.collect(ROOT)
     with pytest.raises(ValueError, match=r"app\.py is missing"):
         push_space.collect(tmp_path)
