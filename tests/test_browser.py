@@ -152,6 +152,7 @@ def expect_accessible(page):
 def screenshot(page, name):
     folder = os.environ.get("FER_SCREENSHOTS")
     if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         page.wait_for_timeout(FADE)
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
