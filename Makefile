@@ -27,7 +27,7 @@ help: ## List the commands
 demo: $(DEMO)/installed ## Start the demo on http://127.0.0.1:7860
 	@$(DEMO)/bin/python app.py
 
-test: $(DEV)/installed $(MEDIAPIPE)/installed ## Run every test [ARGS="-x -k tile"]
+test: $(DEV)/installed $(DEMO)/installed $(MEDIAPIPE)/installed ## Run every test [ARGS="-x -k tile"]
 	@$(DEV)/bin/python -m pytest $(ARGS)
 
 test-fast: $(DEV)/installed ## Run the fast tests only [ARGS="-x -k tile"]

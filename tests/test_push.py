@@ -488,8 +488,8 @@ def test_a_space_that_is_too_large_is_refused(monkeypatch, tmp_path):
         push_space.collect(tmp_path)
 
 
-# The demo's own environment has what requirements.txt names and nothing else, as a Space has; where
-# `make demo` has not made it, this one serves, with what a Space lacks made unimportable.
+# The demo's own environment has what requirements.txt names and nothing else, as a Space has; `make
+# test` makes it. Where it is missing, this one serves, with what a Space lacks made unimportable.
 _DEMO_PYTHON = ROOT / ".venv" / "bin" / "python"
 _START = """
 import sys
@@ -515,6 +515,7 @@ def test_the_app_starts_from_the_upload_alone(hub, tmp_path):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     port = free_port()
+    assert _DEMO_PYTHON.exists() or not os.environ.get("CI"), "CI must have made .venv"
     python = _DEMO_PYTHON if _DEMO_PYTHON.exists() else sys.executable
     # Isolated (-I): neither this project's folder nor PYTHONPATH can lend a module.
     process = subprocess.Popen(
