@@ -14,9 +14,7 @@ from fer.faces import FaceBox, crop_square, square_crop
 from fer.spec import FER2013_CROP, CropSpec
 from fer.tile import make_tile
 
-SWIFT_CASES = (
-    Path(__file__).parents[1] / "export/phone/ios/Tests/FerEdgeTests/Resources/cases.json"
-)
+SWIFT_CASES = Path(__file__).parents[1] / "export/phone/ios/Tests/FerEdgeTests/Resources/cases.json"
 
 CENTRED = CropSpec(scale=1.0, offset_y=0.0)
 BOXES = (

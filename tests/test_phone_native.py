@@ -8,6 +8,7 @@ import struct
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from subprocess import PIPE
 
 import cv2
 import numpy as np
@@ -20,10 +21,10 @@ from export.flatbuffer import LABELS_FILE
 from export.golden import GOLDEN_FILE, golden_tiles
 from fer.faces import (
     BLAZEFACE_FILE,
-    BlazeFaceConfig,
     BlazeFaceDetector,
     FaceBox,
-    Look,
+    _BlazeFace,
+    _merge,
     crop_square,
     square_crop,
 )
@@ -159,15 +160,19 @@ class Replay:
         self._command = ["java", "-cp", f"{classes}:{library}", "Phone_replayKt"]
 
     def ask(self, *questions):
-        done = subprocess.run(
-            self._command, input=b"".join(questions), capture_output=True, timeout=60, check=True
-        )
-        numbers, answers = done.stdout, []
-        while numbers:
-            (count,) = struct.unpack_from(">i", numbers)
-            answers.append(np.frombuffer(numbers, ">f4", count, 4))
-            numbers = numbers[4 + 4 * count :]
-        assert len(answers) == len(questions)
+        """Returns the answer to each question, with Python as the network where one is needed."""
+        with subprocess.Popen(self._command, stdin=PIPE, stdout=PIPE) as asked:
+            answers = []
+            for question in questions:
+                asked.stdin.write(question)
+                asked.stdin.flush()
+                while (count := struct.unpack(">i", asked.stdout.read(4))[0]) == -1:
+                    pixels = np.frombuffer(asked.stdout.read(4 * 128 * 128 * 3), ">f4")
+                    asked.stdin.write(b"".join(floats(values) for values in network(pixels)))
+                    asked.stdin.flush()
+                answers.append(np.frombuffer(asked.stdout.read(4 * count), ">f4"))
+            asked.stdin.close()
+        assert asked.returncode == 0
         return answers
 
 
@@ -224,35 +229,16 @@ def photo():
     return load_image(ROOT / "examples" / "astronaut.png")
 
 
-@pytest.fixture(scope="module")
-def crowd(photo):
-    """128 x 128 pixels with four faces of three sizes."""
-    whole = np.full((128, 128, 3), 90, np.uint8)
-    head = photo[10:220, 120:330]
-    for left, top, side in ((0, 0, 64), (64, 0, 56), (0, 64, 64), (60, 58, 70)):
-        whole[top : top + side, left : left + side] = cv2.resize(
-            head, (side, side), interpolation=cv2.INTER_AREA
-        )[: 128 - top, : 128 - left]
-    return whole
-
-
 def network(pixels):
     """BlazeFace's two outputs: boxes and logits."""
     interpreter = Interpreter(model_path=str(BLAZEFACE_FILE))
     interpreter.allocate_tensors()
     interpreter.set_tensor(
-        interpreter.get_input_details()[0]["index"], pixels.reshape(1, 128, 128, 3)
+        interpreter.get_input_details()[0]["index"],
+        pixels.reshape(1, 128, 128, 3).astype(np.float32),
     )
     interpreter.invoke()
     return [interpreter.get_tensor(end["index"])[0] for end in interpreter.get_output_details()]
-
-
-def faces(kotlin, image):
-    """Faces of the app's code, with Python running the network: left, top, width, height, score."""
-    (pixels,) = kotlin.ask(question("i") + picture(image))
-    boxes, logits = network(pixels.astype(np.float32))
-    (found,) = kotlin.ask(question("f") + picture(image) + floats(boxes) + floats(logits))
-    return found.reshape(-1, 5)
 
 
 @pytest.mark.slow
@@ -302,19 +288,44 @@ class TestKotlin:
         assert np.abs(pixels[:60] - (seen / 127.5 - 1)).max() <= 1 / 127.5
         assert (pixels[60:] == -1).all()
 
-    def test_faces_are_read_from_the_networks_output_as_python_reads_them(self, kotlin, crowd):
-        once = BlazeFaceConfig(looks=(Look(128 * 128, enlarge=True),), propose=0.7, sure=0.7)
-        expected = BlazeFaceDetector(config=once).detect(crowd)
-        assert len(expected) >= 3
-        rows = [[face.x, face.y, face.width, face.height, face.score] for face in expected]
-        assert faces(kotlin, crowd) == pytest.approx(np.array(rows), abs=1e-2)
+    def test_boxes_are_decoded_and_merged_as_python_does(self, kotlin, photo):
+        rng = np.random.default_rng(0)
+        boxes = rng.uniform(-8, 8, (896, 16))
+        boxes[:, 2:4] = rng.uniform(10, 60, (896, 2))
+        logits = rng.normal(-1.5, 1.5, (896, 1))
+        image = photo[:256]  # seen at a quarter: 128 x 64
+        (found,) = kotlin.ask(question("f") + picture(image) + floats(boxes) + floats(logits))
 
-    def test_the_face_of_a_photo_is_where_python_finds_it(self, kotlin, photo):
-        for image in (photo, photo[:, 60:444], photo[:330]):
-            (wanted,) = BlazeFaceDetector().detect(image)
-            (found,) = faces(kotlin, image)
-            expected = [wanted.x, wanted.y, wanted.width, wanted.height]
-            assert found[:4] == pytest.approx(expected, abs=0.1 * wanted.width)
+        likely = logits[:, 0] > 0
+        centre = boxes[:, :2] + _BlazeFace(BLAZEFACE_FILE, 1)._anchors
+        edges = np.concatenate([centre - boxes[:, 2:4] / 2, centre + boxes[:, 2:4] / 2], axis=1)
+        rows = np.concatenate([4 * edges, 1 / (1 + np.exp(-logits))], axis=1)[likely]
+        expected = [[box.x, box.y, box.width, box.height, box.score] for box in _merge(rows)]
+        assert len(rows) > 2 * len(expected) > 20
+        assert found.reshape(-1, 5) == pytest.approx(np.array(expected), abs=1e-2)
+
+    @pytest.mark.parametrize(
+        ("place", "close"),
+        [
+            (np.s_[:, :], 0.03),
+            (np.s_[:, 60:444], 0.03),
+            (np.s_[:330], 0.03),
+            (np.s_[20:240, 120:330], 0.06),  # too large for a closer look
+        ],
+    )
+    def test_a_face_is_where_python_finds_it(self, kotlin, photo, place, close):
+        (wanted,) = BlazeFaceDetector().detect(photo[place])
+        (found,) = kotlin.ask(question("d") + picture(photo[place]))
+        assert len(found) == 5
+        expected = [wanted.x, wanted.y, wanted.width, wanted.height]
+        assert found[:4] == pytest.approx(expected, abs=close * wanted.width)
+
+    def test_faces_side_by_side_are_found_and_what_is_none_is_not(self, kotlin, photo):
+        pair = np.concatenate([photo[:330, 100:370], photo[:330, 370:100:-1]], axis=1)
+        nothing = photo[330:]
+        found, none = kotlin.ask(*(question("d") + picture(image) for image in (pair, nothing)))
+        assert len(found) == 2 * 5
+        assert len(none) == 0
 
 
 class TestSwiftPackage:

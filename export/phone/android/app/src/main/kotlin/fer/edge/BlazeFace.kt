@@ -9,9 +9,8 @@ object BlazeFace {
     /** Side of the network's square input. */
     const val SIZE = 128
 
-    private const val MIN_SCORE = 0.7
+    private const val MIN_SCORE = 0.5
     private const val SAME_FACE = 0.3 // intersection over union
-    private const val INSIDE = 0.7 // share of the smaller face
     private const val ROW = 16 // numbers a box: centre, size and six points of the face
     private val GRIDS = listOf(8 to 2, 16 to 6) // stride, anchors at each position
 
@@ -44,7 +43,7 @@ object BlazeFace {
      * @param boxes Centre, relative to the anchor, and size of each box, and points of the face.
      * @param logits Logit of each box's score.
      * @param picture The picture that [input] was made from.
-     * @return The faces in the picture's pixels, largest first.
+     * @return What may be faces, in the picture's pixels, best score first.
      */
     fun faces(boxes: FloatArray, logits: FloatArray, picture: Picture): List<FaceBox> {
         val (seenWidth, seenHeight) = seen(picture)
@@ -59,7 +58,7 @@ object BlazeFace {
             val top = (y + boxes[at + 1]) * down - height / 2
             FaceBox(left, top, width, height, score).takeIf { score > MIN_SCORE }
         }
-        return outermost(merge(found))
+        return merge(found)
     }
 
     private fun seen(picture: Picture): Pair<Int, Int> {
@@ -75,8 +74,7 @@ object BlazeFace {
         while (rest.isNotEmpty()) {
             val best = rest.first()
             val (same, others) = rest.partition {
-                val common = best.common(it)
-                it === best || common > SAME_FACE * (best.area + it.area - common)
+                it === best || best.overlap(it) > SAME_FACE
             }
             val total = same.sumOf { it.score }
             fun mean(edge: (FaceBox) -> Double) = same.sumOf { it.score * edge(it) } / total
@@ -86,14 +84,5 @@ object BlazeFace {
             rest = others
         }
         return faces
-    }
-
-    /** Drops what is mostly inside a larger face: a mouth or an eye can look like a face. */
-    private fun outermost(faces: List<FaceBox>): List<FaceBox> {
-        val kept = mutableListOf<FaceBox>()
-        for (face in faces.sortedByDescending { it.area }) {
-            if (kept.all { face.common(it) <= INSIDE * face.area }) kept += face
-        }
-        return kept
     }
 }

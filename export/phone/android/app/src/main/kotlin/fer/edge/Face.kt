@@ -24,6 +24,9 @@ data class FaceBox(
         val down = min(y + height, other.y + other.height) - max(y, other.y)
         return max(0.0, across) * max(0.0, down)
     }
+
+    /** Intersection over union of two boxes, 0 to 1. */
+    fun overlap(other: FaceBox): Double = common(other) / (area + other.area - common(other))
 }
 
 /**

@@ -12,7 +12,8 @@ class Reading(val box: FaceBox, val probabilities: FloatArray)
 
 /** Faces and their expressions, wholly on the device. To be used by one thread at a time. */
 class Recognizer(assets: AssetManager) : AutoCloseable {
-    private val detector = Network(assets, "face_detection_short_range.tflite", Network.FASTEST)
+    private val blazeFace = Network(assets, "face_detection_short_range.tflite", Network.FASTEST)
+    private val detector = FaceDetector(blazeFace::run)
     private val classifier = Classifier(assets, Network.FASTEST)
 
     val spec: Spec get() = classifier.spec
@@ -21,15 +22,12 @@ class Recognizer(assets: AssetManager) : AutoCloseable {
     val accelerator: Accelerator get() = classifier.accelerator
 
     /** Returns one reading per face, largest face first. */
-    fun recognize(picture: Picture): List<Reading> {
-        val (logits, boxes) = detector.run(BlazeFace.input(picture)).sortedBy { it.size }
-        return BlazeFace.faces(boxes, logits, picture).map { box ->
-            Reading(box, classifier.probabilities(cut(picture, cropSquare(box, spec.crop))))
-        }
+    fun recognize(picture: Picture): List<Reading> = detector.detect(picture).map { box ->
+        Reading(box, classifier.probabilities(cut(picture, cropSquare(box, spec.crop))))
     }
 
     override fun close() {
-        detector.close()
+        blazeFace.close()
         classifier.close()
     }
 }
