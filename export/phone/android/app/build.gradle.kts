@@ -68,11 +68,13 @@ abstract class CopyBundle : DefaultTask() {
     }
 }
 
-val copyBundle: TaskProvider<CopyBundle> = tasks.register<CopyBundle>("copyBundle") {
-    bundle = bundleFolder
-    detector = rootProject.layout.projectDirectory.file(named("fer.detector"))
-}
-
 androidComponents {
-    onVariants { it.sources.assets?.addGeneratedSourceDirectory(copyBundle, CopyBundle::assets) }
+    onVariants { variant ->
+        val name = variant.name.replaceFirstChar { it.uppercase() }
+        val copy = tasks.register<CopyBundle>("copyBundleFor$name") {
+            bundle = bundleFolder
+            detector = rootProject.layout.projectDirectory.file(named("fer.detector"))
+        }
+        variant.sources.assets?.addGeneratedSourceDirectory(copy, CopyBundle::assets)
+    }
 }

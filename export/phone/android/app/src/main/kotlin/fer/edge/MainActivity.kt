@@ -62,7 +62,10 @@ class MainActivity : ComponentActivity() {
         } else if (!started) {
             started = true
             val provider = ProcessCameraProvider.getInstance(this)
-            provider.addListener({ bind(provider.get()) }, ContextCompat.getMainExecutor(this))
+            provider.addListener(
+                { if (!isDestroyed) bind(provider.get()) },
+                ContextCompat.getMainExecutor(this),
+            )
         }
     }
 
