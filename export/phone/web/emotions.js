@@ -3,15 +3,15 @@ import { loadAndCompile, loadLiteRt, supportsFeature } from "./litert/index.js";
 import { FaceDetector, infer } from "./faces.js";
 import { cropSquare, resample } from "./tile.js";
 
-/** Loads everything that the page needs. */
+/** Loads everything that reading needs. */
 export async function loadRecognizer() {
   const wasm = `litert/litert_wasm_${(await supportsFeature("relaxedSimd")) ? "" : "compat_"}internal`;
-  const files = [`${wasm}.wasm.gz`, "face_detector.tflite.gz", "model.tflite.gz"];
-  const [wasmBinary, detector, model] = await Promise.all(files.map(unpacked));
+  const files = [`${wasm}.wasm.gz`, "face_detector.tflite.gz", "model.tflite.gz", "settings.json"];
+  const [wasmBinary, detector, model, text] = await Promise.all(files.map(unpacked));
   self.Module = { wasmBinary }; // LiteRT.js would look for it without .gz
   await loadLiteRt(`${wasm}.js`);
-  const settings = await (await fetch("settings.json")).json();
-  const classifier = await loadAndCompile(model, { accelerator: "wasm" }); // 2 ms: no gain from a GPU
+  const settings = JSON.parse(new TextDecoder().decode(text));
+  const classifier = await loadAndCompile(model, { accelerator: "wasm" }); // so small that a GPU gains nothing
   return new Recognizer(settings, new FaceDetector(detector, settings.detector), classifier);
 }
 
@@ -31,14 +31,15 @@ class Recognizer {
     this.output = classifier.getOutputDetails().findIndex(({ shape }) => shape.length === 2); // not the evidence
   }
 
-  /** Reads a picture of RGBA bytes: [{box, tile, probabilities, best}], the largest face first. */
-  async read(image) {
+  /** Reads a picture of RGBA bytes: [{box, square, tile, probabilities, best}], the largest face first. */
+  async read(image, camera = false) {
     const { crop, tile_size: size } = this.settings;
     const faces = [];
-    for (const box of await this.detector.detect(image)) {
-      const tile = resample(image, cropSquare(box, crop), size, size).data;
+    for (const box of await this.detector.detect(image, camera)) {
+      const square = cropSquare(box, crop);
+      const tile = resample(image, square, size, size);
       const probabilities = await this.predict(tile);
-      faces.push({ box, tile, probabilities, best: probabilities.indexOf(Math.max(...probabilities)) });
+      faces.push({ box, square, tile, probabilities, best: probabilities.indexOf(Math.max(...probabilities)) });
     }
     return faces;
   }
@@ -47,9 +48,9 @@ class Recognizer {
   async predict(tile) {
     const [{ dtype, shape }] = this.classifier.getInputDetails();
     const values = dtype === "uint8" ? Uint8Array.from(tile, Math.round) : tile;
-    const answer = [...(await infer(this.classifier, values, [...shape]))[this.output]];
+    const answer = (await infer(this.classifier, values, [...shape]))[this.output];
     const sum = answer.reduce((total, value) => total + value); // 8 bits round it off
-    return answer.map((value) => value / sum);
+    return Array.from(answer, (value) => value / sum);
   }
 
   /** By how much covering each pixel of a face makes its answer less probable: fer/occlusion.py. */
@@ -57,19 +58,19 @@ class Recognizer {
     const { tile_size: size, patches } = this.settings;
     const side = Math.floor(size / 4);
     const edges = Array.from({ length: patches }, (_, at) => Math.round((at * (size - side)) / (patches - 1)));
-    const grey = [0, 1, 2].map((at) => tile.reduce((sum, value, of) => sum + (of % 3 === at ? value : 0)) / size ** 2);
+    const mean = [0, 1, 2].map((at) => tile.filter((_, of) => of % 3 === at).reduce((a, b) => a + b) / size ** 2);
     const odds = async (shown) => {
       const chance = Math.min(Math.max((await this.predict(shown))[best], 1 / 256), 255 / 256);
       return Math.log(chance / (1 - chance));
     };
     const whole = await odds(tile);
     const [total, count] = [new Float32Array(size * size), new Float32Array(size * size)];
+    const patch = Array.from({ length: side * side }, (_, at) => Math.floor(at / side) * size + (at % side));
     for (const corner of edges.flatMap((top) => edges.map((left) => top * size + left))) {
-      const pixels = Array.from({ length: side * side }, (_, at) => corner + Math.floor(at / side) * size + (at % side));
       const covered = tile.slice();
-      for (const at of pixels) covered.set(grey, 3 * at);
+      for (const at of patch) covered.set(mean, 3 * (corner + at));
       const fall = whole - (await odds(covered));
-      for (const at of pixels) (total[at] += fall), count[at]++;
+      for (const at of patch) (total[corner + at] += fall), count[corner + at]++;
     }
     return total.map((value, at) => value / count[at]);
   }

@@ -1,31 +1,17 @@
-// Keeps every file of the page, so that it works without a network from the second visit on.
-const VERSION = "development"; // the exporter's: a hash of all files
-const SMALL = ["./", "app.js", "emotions.js", "faces.js", "tile.js", "fer.css", "style.css", "icon.png", "manifest.json"];
+// Keeps every file of the page, so that from the second visit on it works without a network.
+const CACHE = "fer-device";
+const FIRST = "./ app.js emotions.js faces.js tile.js fer.css style.css icon.png manifest.json"; // before this runs
 
-self.addEventListener("install", (event) => event.waitUntil(install()));
-self.addEventListener("activate", (event) => event.waitUntil(activate()));
+self.addEventListener("install", (event) => event.waitUntil(caches.open(CACHE).then((kept) => kept.addAll(FIRST.split(" ")))));
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 self.addEventListener("fetch", (event) => {
   if (event.request.method === "GET") event.respondWith(answer(event.request));
 });
 
-async function install() {
-  const kept = await caches.open(VERSION);
-  await kept.addAll(SMALL.map((file) => new Request(file, { cache: "no-cache" })));
-  for (const name of (await caches.keys()).filter((name) => name !== VERSION))
-    for (const { url } of await (await caches.open(name)).keys()) // an update: all that the last version had
-      if (!(await kept.match(url))) await kept.add(new Request(url, { cache: "no-cache" })).catch(() => {});
-}
-
-async function activate() {
-  for (const name of await caches.keys()) if (name !== VERSION) await caches.delete(name);
-  await self.clients.claim();
-}
-
+// The network's answer where there is one: what did not change is in the browser's own cache.
 async function answer(request) {
-  const kept = await caches.open(VERSION);
-  const found = await kept.match(request, { ignoreSearch: true });
-  if (found) return found;
-  const response = await fetch(request);
+  const kept = await caches.open(CACHE);
+  const response = await fetch(request).catch(() => Response.error());
   if (response.ok) await kept.put(request, response.clone());
-  return response;
+  return response.ok ? response : ((await kept.match(request, { ignoreSearch: true })) ?? response);
 }

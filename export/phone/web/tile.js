@@ -4,7 +4,7 @@
 /**
  * Resizes a part of a picture; where it reaches past the picture, the picture's edge is repeated.
  * image: {data, width, height}, RGBA bytes. part: [left, top, width, height] in whole pixels.
- * Returns {data, width, height}, RGB floats in [0, 255].
+ * Returns RGB floats in [0, 255].
  */
 export function resample(image, part, width, height) {
   const across = taps(part[0], part[2], image.width, width);
@@ -18,7 +18,7 @@ export function resample(image, part, width, height) {
       for (let at = 0; at < out.length; at++) out[at] += weight * row[at];
     }
   });
-  return { data, width, height };
+  return data;
 }
 
 function fill(row, pixels, start, across) {
@@ -39,10 +39,8 @@ function taps(first, length, limit, size) {
     const from = Math.floor(start);
     if (scale <= 1) return [[pixel(from), 1 - start + from], [pixel(from + 1), start - from]];
     const end = Math.min(start + scale, length);
-    return Array.from({ length: Math.ceil(end) - from }, (_, step) => {
-      const at = from + step;
-      return [pixel(at), (Math.min(at + 1, end) - Math.max(at, start)) / (end - start)];
-    });
+    const share = (at) => (Math.min(at + 1, end) - Math.max(at, start)) / (end - start);
+    return Array.from({ length: Math.ceil(end) - from }, (_, step) => [pixel(from + step), share(from + step)]);
   });
 }
 
