@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import shutil
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,26 @@ def write(folder: Path, bundle: Path) -> None:
     _pack(BLAZEFACE_FILE, folder / DETECTOR_FILE)
     _pack(bundle / MODEL_FILE, folder / MODEL_FILE)
     _copy_litert(packages, folder / "litert")
+
+
+def replace(folder: Path, bundle: Path) -> None:
+    """Writes the page in place of an older one, whole or not at all.
+
+    Args:
+        folder: Folder to make or to replace.
+        bundle: The model's bundle.
+
+    Raises:
+        ValueError: As `write` does, or if the folder is something else than such a page.
+    """
+    if folder.exists() and not (folder / SETTINGS_FILE).is_file():
+        raise ValueError(f"{folder} is there and is no page of this command; choose another --out")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        write(Path(place) / "new", bundle)
+        if folder.exists():
+            folder.rename(Path(place) / "old")
+        (Path(place) / "new").rename(folder)
 
 
 def page_settings(spec: ModelSpec) -> dict[str, Any]:
