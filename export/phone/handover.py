@@ -1,4 +1,4 @@
-"""One zip for whoever writes an app: models, golden vectors, snippets, licences, and how to begin."""
+"""One zip for whoever writes an app: models, golden vectors, projects, licences, a guide."""
 
 import json
 import zipfile

@@ -148,7 +148,7 @@ def shape_places(content: bytes) -> list[tuple[int, int, int]]:
 
 
 def _fill(index: Path) -> None:
-    """Puts the seven bars into the page, without colours: its policy allows no style in the HTML."""
+    """Puts the seven bars into the page, without styles: its policy allows none in the HTML."""
     bars = bars_html(dict.fromkeys(LABELS, 0.0), "Probability of each expression")
     text = index.read_text(encoding="utf-8")
     filled = text.replace("<!-- bars -->", re.sub(r' style="[^"]*"', "", bars))

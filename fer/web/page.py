@@ -34,9 +34,7 @@ def build(
     """
     demo = gr.Blocks(title=TITLE, analytics_enabled=False)
     with demo:
-        gr.HTML(
-            HEADER_HTML + DEVICE_HTML * device, js_on_load=None, apply_default_css=False
-        )
+        gr.HTML(HEADER_HTML + DEVICE_HTML * device, js_on_load=None, apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Photo"):
                 photo.tab(recognizer)

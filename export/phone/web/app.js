@@ -1,6 +1,4 @@
 // The page: a picture or the camera in, boxes and seven bars out.
-import { loadRecognizer } from "./emotions.js";
-
 const MOST_PIXELS = 16e6; // of a photo: Safari's canvas holds no more
 const at = (name) => document.getElementById(name);
 const all = (selector) => [...document.querySelectorAll(selector)];
@@ -121,7 +119,7 @@ const told = (title, task) => () => task().catch((error) => say(title, error.mes
 
 await told("The page could not be loaded", async () => {
   await keep(navigator).catch(() => {}); // no storage: the page works, as long as there is a network
-  recognizer = await loadRecognizer();
+  recognizer = await (await import("./emotions.js")).loadRecognizer();
   camera.onclick = told("The camera could not be opened", film);
   photo.onchange = told("This photo could not be read", () => open(photo.files[0]));
   at("explain").onclick = told("This face could not be explained", explain);

@@ -1,6 +1,6 @@
 // Keeps every file of the page, so that from the second visit on it works without a network.
 const CACHE = "fer-device";
-const FIRST = "./ app.js emotions.js faces.js tile.js fer.css style.css icon.png manifest.json"; // before this runs
+const FIRST = "./ app.js fer.css style.css icon.png manifest.json"; // loaded before this runs
 
 self.addEventListener("install", (event) => event.waitUntil(caches.open(CACHE).then((kept) => kept.addAll(FIRST.split(" ")))));
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
