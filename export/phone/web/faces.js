@@ -91,7 +91,9 @@ export class FaceDetector {
       view.setInt32(offset, view.getInt32(offset, true) * (height / native) ** down * (width / native) ** across, true);
     const gpu = { accelerator: "webgpu", gpuOptions: { precision: "fp32" } };
     const cpu = { accelerator: "wasm" };
-    return getWebGpuDevice() ? loadAndCompile(bytes, gpu).catch(() => loadAndCompile(bytes, cpu)) : loadAndCompile(bytes, cpu);
+    const device = getWebGpuDevice();
+    if (!device || device.adapterInfo?.isFallbackAdapter) return loadAndCompile(bytes, cpu); // software is slower
+    return loadAndCompile(bytes, gpu).catch(() => loadAndCompile(bytes, cpu));
   }
 }
 
