@@ -62,7 +62,9 @@ function choose(index) {
 
 async function explain() {
   const size = recognizer.settings.tile_size;
-  const importance = await recognizer.importance(faces[chosen]);
+  const face = faces[chosen];
+  const importance = await recognizer.importance(face);
+  if (face !== faces[chosen]) return;
   const most = importance.reduce((found, value) => Math.max(found, Math.abs(value)), 0.5); // weak stays pale
   const colours = importance.reduce((data, value, at) => {
     data.set([...(value > 0 ? [230, 159, 0] : [0, 114, 178]), (178 * Math.abs(value)) / most], 4 * at);
@@ -70,7 +72,7 @@ async function explain() {
   }, new Uint8ClampedArray(4 * size * size));
   const canvas = make("canvas", { width: size, height: size });
   canvas.getContext("2d").putImageData(new ImageData(colours, size, size), 0, 0);
-  context.drawImage(canvas, ...faces[chosen].square);
+  context.drawImage(canvas, ...face.square);
   at("evidence").hidden = false;
 }
 
@@ -83,14 +85,16 @@ function stop() {
 
 async function film() {
   if (stream) return stop();
-  stream = video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+  camera.disabled = true; // until the visitor has allowed it
+  const asked = navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+  const mine = (stream = video.srcObject = await asked.finally(() => (camera.disabled = false)));
   await video.play();
   picture.classList.add("mirrored");
   camera.textContent = "Stop";
   say("");
-  for (let times = [performance.now()]; stream; times = [...times.slice(-20), performance.now()]) {
+  for (let times = [performance.now()]; stream === mine; times = [...times.slice(-20), performance.now()]) {
     const found = await read(video, video.videoWidth, video.videoHeight, "Your camera");
-    if (!stream) return;
+    if (stream !== mine) return;
     show(found);
     figures.textContent = `${((1000 * times.length) / (performance.now() - times[0])).toFixed(0)} frames/s`;
     await new Promise(requestAnimationFrame);
