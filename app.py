@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(
             "app", f"cannot serve on {options.host} port {options.port}: {taken}; try --port"
         )
+    device = options.device if (options.device / "index.html").is_file() else None
     start = time.perf_counter()
     try:
         bundle = bundle_folder(options.model) if options.model else DEFAULT_BUNDLE
@@ -74,12 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Read when Gradio was imported; it puts files there that are no visitor's upload.
         gr.routes.DEFAULT_TEMP_DIR = gradio.mcp.DEFAULT_TEMP_DIR = uploads
         url = serve(
-            demo := build(recognizer, bundle),
+            demo := build(recognizer, bundle, device=device is not None),
             recognizer.spec,
             options.host,
             options.port,
             max_file_size=options.max_file_size,
             share=options.share,
+            device=device,
         )
         seconds = time.perf_counter() - start
         sys.stdout.write(f"Ready in {seconds:.1f} s: {url} (Ctrl+C stops)\n")
@@ -165,6 +167,14 @@ def _parser() -> argparse.ArgumentParser:
         default=setting("FER_DETECTOR_MODEL") or None,
         metavar="FILE",
         help="YuNet .onnx face detector (default: BlazeFace, shipped)",
+    )
+    parser.add_argument(
+        "--device",
+        type=Path,
+        default=setting("FER_DEVICE") or Path(__file__).parent / "build" / "phone" / "web",
+        metavar="DIR",
+        help="page of python -m export.phone, served at /device/ if it is there (default: "
+        "build/phone/web)",
     )
     parser.add_argument(
         "--max-file-size",

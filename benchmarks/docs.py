@@ -18,6 +18,7 @@ DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "docs" / "training.md",
     ROOT / "docs" / "export.md",
+    ROOT / "docs" / "phone.md",
 )
 
 MOST_DROP = 0.2
@@ -208,6 +209,29 @@ def _app_variant() -> str:
     )
 
 
+def _phone() -> str:
+    report = _read(RESULTS / "browser.json")
+    load, rates, read = (
+        report[key] for key in ("first_load", "camera_frames_per_second", "read_512_ms")
+    )
+    lines = [
+        f"On {report['machine']['cpu']} ({report['machine']['cores']} cores, shared), Chromium "
+        f"{report['chromium'].split('.')[0]}: first visit {load['bytes'] / 1e6:.2f} MB; camera at "
+        f"640 x 480 {rates['p50']:.0f} frames/s (at least {rates['least']:.0f}); the portrait of "
+        f"512 x 512 is read in {read['photo']['p50']:.0f} ms ({read['python']['p50']:.0f} in "
+        "Python).",
+        "",
+        "| classifier, 1 thread | browser, ms (p95) | Python, ms (p95) | browser / Python |",
+        "|---|---|---|---|",
+    ]
+    for name, row in report["classifier_ms"].items():
+        times = " | ".join(
+            f"{row[where]['p50']:.1f} ({row[where]['p95']:.1f})" for where in ("browser", "python")
+        )
+        lines.append(f"| {name} | {times} | {row['browser_over_python']:.1f} |")
+    return "\n".join(lines)
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "results": _results,
     "history_cpu": partial(_history, "cpu"),
@@ -223,6 +247,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "app_variant": _app_variant,
     "calibration": _calibration,
     "robustness": _robustness,
+    "phone": _phone,
 }
 
 

@@ -14,20 +14,27 @@ HEADER_HTML = f"""\
 <p>A photo, your camera or a video: every face gets a box and seven calibrated probabilities. An
 expression is not a feeling: the model reads faces, not minds.</p></header>"""
 
+DEVICE_HTML = """\
+<p class="fer-device"><a href="device/" target="_blank">The same on your own device</a>: in your
+browser, without sending anything.</p>"""
 
-def build(recognizer: EmotionRecognizer, bundle: Path = DEFAULT_BUNDLE) -> gr.Blocks:
+
+def build(
+    recognizer: EmotionRecognizer, bundle: Path = DEFAULT_BUNDLE, *, device: bool = False
+) -> gr.Blocks:
     """Builds the page.
 
     Args:
         recognizer: Reads the pictures; shared by all visitors.
         bundle: The folder it was loaded from: its card, figures and variants are shown.
+        device: Whether there is a page under ``/device/`` to link.
 
     Returns:
         The page, for `fer.web.server.serve`.
     """
     demo = gr.Blocks(title=TITLE, analytics_enabled=False)
     with demo:
-        gr.HTML(HEADER_HTML, js_on_load=None, apply_default_css=False)
+        gr.HTML(HEADER_HTML + DEVICE_HTML * device, js_on_load=None, apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Photo"):
                 photo.tab(recognizer)

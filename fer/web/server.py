@@ -13,7 +13,8 @@ from typing import Any
 import gradio as gr
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 import fer
 from fer.spec import ModelSpec
@@ -42,6 +43,7 @@ def serve(
     *,
     max_file_size: str = "50mb",
     share: bool = False,
+    device: Path | None = None,
 ) -> str:
     """Starts serving the page, and returns.
 
@@ -55,6 +57,7 @@ def serve(
         port: Port to listen on.
         max_file_size: Largest upload, such as ``50mb``.
         share: Whether Gradio shall make a public address for it, for a week.
+        device: The page of ``python -m export.phone``, served under ``/device/``; None for none.
 
     Returns:
         The page's address.
@@ -100,6 +103,9 @@ def serve(
 
     # Before Gradio's own, whose last one takes every address for a page.
     application.router.routes.insert(0, Route("/health", health))
+    if device:
+        files = StaticFiles(directory=device, html=True)
+        application.router.routes.insert(0, Mount("/device", files))
     return str(demo.share_url or url)
 
 

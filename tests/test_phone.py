@@ -1,0 +1,493 @@
+"""The on-device page in Chromium, against Python: the same tiles, boxes and probabilities."""
+
+import base64
+import contextlib
+import functools
+import json
+import os
+import re
+import threading
+import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import cv2
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from conftest import free_port
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+from export.flatbuffer import outputs, with_metadata, without_output
+from export.phone import handover, packages, page
+from export.phone.__main__ import main
+from fer.faces import BLAZEFACE_FILE, FaceBox, crop_square
+from fer.image import load_image
+from fer.labels import LABELS
+from fer.occlusion import importance
+from fer.recognizer import DEFAULT_BUNDLE
+from fer.runtime import TileClassifier
+from fer.spec import CropSpec
+from fer.tile import make_tile
+from fer.web.compare import VARIANTS
+
+CHROMIUM = "/usr/bin/chromium"
+TIMEOUT = 60_000  # milliseconds, for a busy machine; nothing waits longer than it must
+MOST_BYTES = 8e6
+FLOAT32 = VARIANTS / "float32"
+
+
+class Recording(SimpleHTTPRequestHandler):
+    """Serves files and keeps what was asked for, and how much was sent."""
+
+    def log_message(self, *_):
+        pass
+
+    def log_request(self, code="-", size="-"):
+        self.server.asked.append(self.path)
+
+    def copyfile(self, source, outputfile):
+        content = source.read()
+        self.server.sent += len(content)
+        outputfile.write(content)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The page, and for the tests MediaPipe beside it."""
+    if not Path(CHROMIUM).exists() and "CI" not in os.environ:
+        pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
+    folder = tmp_path_factory.mktemp("phone") / "web"
+    try:
+        mediapipe = packages.installed(development=True) / "@mediapipe" / "tasks-vision"
+        page.write(folder, DEFAULT_BUNDLE)
+    except ValueError as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(str(error))
+    other = folder / "float32"
+    other.mkdir()
+    for path in folder.iterdir():
+        if path not in (other, folder / "model.tflite.gz"):
+            (other / path.name).symlink_to(path)
+    # Not compressed: that must do as well.
+    (other / "model.tflite.gz").symlink_to(FLOAT32 / "model.tflite")
+    (folder / "mediapipe").symlink_to(mediapipe)
+    return folder
+
+
+@contextlib.contextmanager
+def serving(folder):
+    """Serves a folder; ``asked`` and ``sent`` are what went over the wire."""
+    handler = functools.partial(Recording, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.asked, server.sent = [], 0
+    server.address = f"http://127.0.0.1:{server.server_address[1]}/"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(folder):
+    with serving(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser(folder, tmp_path_factory):
+    with Image.open(Path(__file__).parents[1] / "examples" / "astronaut.png") as image:
+        rgb = np.asarray(image.convert("RGB"))
+    frame = b"FRAME\n" + cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420).tobytes()
+    film = tmp_path_factory.mktemp("camera") / "portrait.y4m"
+    film.write_bytes(b"YUV4MPEG2 W512 H512 F30:1 Ip A1:1 C420jpeg\n" + 10 * frame)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            timeout=TIMEOUT,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-video-capture={film}",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser):
+    """A visitor's browser; the test fails where a page errs or breaks its own policy."""
+    context = browser.new_context(permissions=["camera"], reduced_motion="reduce")
+    context.set_default_timeout(TIMEOUT)
+    expect.set_options(timeout=TIMEOUT)
+    errors = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on(
+        "console",
+        lambda said: errors.append(said.text) if "Content Security" in said.text else None,
+    )
+    yield context
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def run(browser, site):
+    """Runs JavaScript beside the page's modules, with its model or the one in another folder."""
+    tabs = {}
+
+    def run(script, argument=None, model=""):
+        if model not in tabs:
+            tabs[model] = browser.new_page()
+            tabs[model].set_default_timeout(TIMEOUT)
+            tabs[model].goto(f"{site.address}{model}LICENSE.txt")
+            tabs[model].evaluate(LOAD)
+        return tabs[model].evaluate(script, argument)
+
+    yield run
+    for tab in tabs.values():
+        tab.context.close()
+
+
+def encoded(array):
+    return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+LOAD = """async () => {
+    self.bytes = (text) => Uint8ClampedArray.from(atob(text), (letter) => letter.charCodeAt());
+    self.recognizer = await (await import("./emotions.js")).loadRecognizer();
+}"""
+
+PREDICT = """async (tiles) => {
+    const found = [];
+    for (const tile of tiles) found.push(await recognizer.predict(Float32Array.from(bytes(tile))));
+    return found;
+}"""
+
+READ = """async ([pixels, width, height]) => {
+    const faces = await recognizer.read(new ImageData(bytes(pixels), width, height));
+    return faces.map(({ box, square, probabilities }) => ({ box, square, probabilities }));
+}"""
+
+EXPLAIN = """async ([tile, best]) =>
+    [...await recognizer.importance({ tile: Float32Array.from(bytes(tile)), best })]"""
+
+RESAMPLE = """async ([pixels, width, height, part, size]) => {
+    const { resample } = await import("./tile.js");
+    return [...resample({ data: bytes(pixels), width, height }, part, size, size)];
+}"""
+
+MEDIAPIPE = """async ([model, tiles, size]) => {
+    const { FilesetResolver, ImageClassifier } = await import("/mediapipe/vision_bundle.mjs");
+    const files = await FilesetResolver.forVisionTasks("/mediapipe/wasm");
+    const baseOptions = { modelAssetPath: model, delegate: "CPU" };
+    const options = { baseOptions, maxResults: 7 };
+    const classifier = await ImageClassifier.createFromOptions(files, options);
+    return tiles.map((tile) => {
+        const { classifications } = classifier.classify(new ImageData(bytes(tile), size, size));
+        const scores = classifications[0].categories;
+        return Object.fromEntries(scores.map((found) => [found.categoryName, found.score]));
+    });
+}"""
+
+
+def golden(bundle):
+    """Returns a bundle's golden tiles and the probabilities they must get."""
+    answers = json.loads((bundle / "golden" / "golden.json").read_text())["probabilities"]
+    tiles = [load_image(bundle / "golden" / f"{name}.png") for name in answers]
+    return tiles, np.array(list(answers.values()))
+
+
+def rgba(picture):
+    opaque = np.full((*picture.shape[:2], 1), 255, np.uint8)
+    return np.concatenate([picture, opaque], axis=2)
+
+
+@pytest.mark.slow
+def test_golden_vectors_of_float32_get_the_same_probabilities_in_the_browser(run):
+    tiles, expected = golden(FLOAT32)
+    found = run(PREDICT, [encoded(tile) for tile in tiles], "float32/")
+    assert np.abs(np.array(found) - expected).max() < 1e-3
+
+
+@pytest.mark.slow
+def test_golden_faces_of_int8_get_the_same_labels_in_the_browser(run):
+    tiles, expected = golden(DEFAULT_BUNDLE)
+    found = np.array(run(PREDICT, [encoded(tile) for tile in tiles]))
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert np.abs(found - expected).max() < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bundle", [FLOAT32, DEFAULT_BUNDLE], ids=["float32", "int8"])
+def test_golden_vectors_get_the_same_answers_from_mediapipe(run, folder, bundle):
+    content = (bundle / "model.tflite").read_bytes()
+    if "evidence" in outputs(content):  # MediaPipe takes a single output
+        content = with_metadata(without_output(content, "evidence"), name="one", description="one")
+    tiles, expected = golden(bundle)
+    pixels = [encoded(rgba(tile)) for tile in tiles]
+    name = f"{bundle.name}-one-output.tflite"
+    (folder / name).write_bytes(content)
+    answers = run(MEDIAPIPE, [f"/{name}", pixels, len(tiles[0])])
+    found = np.array([[answer.get(label, 0.0) for label in LABELS] for answer in answers])
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+    if bundle == FLOAT32:
+        assert np.abs(found - expected).max() < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["astronaut", "group", "no_face"])
+def test_photo_is_read_as_in_python(run, recognizer, request, name):
+    photo = load_image(request.getfixturevalue(name))
+    expected = recognizer.recognize(photo)
+    found = run(READ, [encoded(rgba(photo)), photo.shape[1], photo.shape[0]])
+    assert len(found) == len(expected) == {"astronaut": 1, "group": 3, "no_face": 0}[name]
+    for there, here in zip(found, expected, strict=True):
+        edges = [there["box"][edge] - getattr(here.box, edge) for edge in ("x", "y")]
+        sizes = [there["box"][side] - getattr(here.box, side) for side in ("width", "height")]
+        assert np.abs([*edges, *sizes]).max() < 0.03 * max(here.box.width, here.box.height)
+        difference = np.array(there["probabilities"]) - list(here.probabilities.values())
+        assert np.abs(difference).max() < 0.05
+
+
+@pytest.mark.slow
+def test_what_an_answer_rests_on_is_the_same(run):
+    tiles, expected = golden(FLOAT32)
+    classifier = TileClassifier(FLOAT32 / "model.tflite")
+    best = int(expected[0].argmax())
+    rests = importance(
+        lambda tiles: classifier.predict(tiles).probabilities[:, best],
+        tiles[0].astype(np.float32),
+    )
+    found = run(EXPLAIN, [encoded(tiles[0]), best], "float32/")
+    assert np.ptp(rests) > 0.5
+    np.testing.assert_allclose(np.reshape(found, rests.shape), rests, atol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [5, 40, 111, 112, 113, 150, 224, 301])
+def test_tile_is_within_a_grey_level_of_pythons(run, side):
+    rng = np.random.default_rng(side)
+    picture = rng.integers(0, 256, (320, 400, 3), np.uint8)
+    for left, top in ((37, 11), (-20, 300 - side // 2)):  # inside, and past the picture's edges
+        rows = np.arange(top, top + side).clip(0, 319)
+        columns = np.arange(left, left + side).clip(0, 399)
+        expected = make_tile(np.ascontiguousarray(picture[rows][:, columns]), 112)
+        found = run(RESAMPLE, [encoded(rgba(picture)), 400, 320, [left, top, side, side], 112])
+        assert np.abs(np.reshape(found, expected.shape) - expected).max() < 1
+
+
+@pytest.mark.slow
+def test_square_is_pythons(run):
+    crop = CropSpec(scale=1.07, offset_y=-0.09)
+    rng = np.random.default_rng(0)
+    boxes = [FaceBox(*rng.uniform(1, 400, 4).tolist(), 1.0) for _ in range(50)]
+    sides = [{"x": b.x, "y": b.y, "width": b.width, "height": b.height} for b in boxes]
+    found = run(
+        """async ([boxes, crop]) => {
+            const { cropSquare } = await import("./tile.js");
+            return boxes.map((box) => cropSquare(box, crop));
+        }""",
+        [sides, {"scale": crop.scale, "offset_y": crop.offset_y}],
+    )
+    assert [tuple(square[:3]) for square in found] == [crop_square(box, crop) for box in boxes]
+
+
+def expect_bars(tab, label=None):
+    bars = tab.get_by_role("table", name="Probability of each expression")
+    expect(bars.locator("tbody").get_by_role("rowheader")).to_have_text(LABELS)
+    expect(bars.locator(".fer-value")).to_have_text(7 * [re.compile(r"^\d+\.\d%$")])
+    if label:
+        expect(tab.locator(".fer-top th")).to_have_text(label)
+
+
+def ready(tab):
+    expect(tab.get_by_role("heading", name="Ready")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_visitor_loads_once_sends_nothing_and_comes_back_offline(context, folder, astronaut):
+    with serving(folder) as site:
+        visit(context, site, astronaut)
+    context.set_offline(True)  # and nobody listens any more
+    tab = context.new_page()
+    tab.goto(site.address)
+    ready(tab)
+    tab.locator("#photo").set_input_files(astronaut)
+    expect_bars(tab, "happy")
+
+
+def visit(context, site, astronaut):
+    asked = []
+    context.on("request", lambda request: asked.append(request.url))
+    tab = context.new_page()
+    tab.goto(site.address)
+    ready(tab)
+    assert 5e6 < site.sent <= MOST_BYTES
+    asked.clear()
+    loaded = len(site.asked)
+
+    tab.locator("#photo").set_input_files(astronaut)
+    expect(tab.locator(".fer-box")).to_have_text(["happy"])
+    expect_bars(tab, "happy")
+    tab.get_by_role("button", name="What does this rest on?").click()
+    expect(tab.get_by_text("covering this makes")).to_be_visible()
+    tab.get_by_role("button", name="Start the camera").click()
+    expect(tab.locator("#figures")).to_have_text(re.compile(r"\d+ frames/s"))
+    expect(tab.locator(".fer-box")).to_have_count(1)
+    expect_bars(tab)
+    tab.get_by_role("button", name="Stop").click()
+    tab.close()
+    assert [url for url in asked if urlsplit(url).scheme not in ("blob", "data")] == []
+    assert len(site.asked) == loaded
+
+
+@pytest.mark.slow
+def test_photo_without_a_face_and_no_photo_are_explained(context, site, no_face, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"This is no picture.")
+    tab = context.new_page()
+    tab.goto(site.address)
+    ready(tab)
+    tab.locator("#photo").set_input_files(no_face)
+    expect(tab.get_by_role("heading", name="No face found")).to_be_visible()
+    expect(tab.locator("#result")).to_be_hidden()
+    tab.locator("#photo").set_input_files(broken)
+    expect(tab.get_by_role("heading", name="This photo could not be read")).to_be_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_page_is_accessible(context, site, group, theme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab = context.new_page()
+    tab.emulate_media(color_scheme=theme)
+    tab.goto(site.address)
+    ready(tab)
+    tab.locator("#photo").set_input_files(group)
+    expect(tab.locator(".fer-box")).to_have_count(3)
+    tab.locator(".fer-box").first.click()
+    found = Axe().run(tab).response["violations"]
+    serious = [found["id"] for found in found if found["impact"] in ("serious", "critical")]
+    assert serious == []
+
+
+@pytest.mark.slow
+def test_page_can_be_installed(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (icon,) = manifest["icons"]
+    with Image.open(folder / icon["src"]) as image:
+        assert icon["sizes"] == f"{image.width}x{image.height}"
+    assert manifest["display"] == "standalone"
+    assert (folder / manifest["start_url"] / "index.html").is_file()
+    worker = (folder / "sw.js").read_text()
+    first = re.search(r'FIRST = "(.*)"', worker)[1].split()
+    assert all((folder / name).exists() for name in first)
+    index = (folder / "index.html").read_text()
+    assert set(re.findall(r'(?:href|src)="([^"]+[^t])"', index)) == set(first) - {"./"}
+
+
+@pytest.mark.slow
+def test_app_serves_the_page(recognizer, tmp_path):
+    from fer.web.page import build
+    from fer.web.server import serve
+
+    (tmp_path / "index.html").write_text("<p>on the device</p>")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+        demo = build(recognizer, device=True)
+        url = serve(demo, recognizer.spec, "127.0.0.1", free_port(), device=tmp_path)
+        with urlopen(url + "device/") as answer:
+            assert answer.read() == b"<p>on the device</p>"
+        demo.close()
+
+
+def test_app_links_the_page_only_where_it_is(recognizer):
+    from fer.web.page import build
+
+    assert 'href=\\"device/\\"' in json.dumps(build(recognizer, device=True).config)
+    assert 'href=\\"device/\\"' not in json.dumps(build(recognizer).config)
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (96, 144), (384, 512)])
+def test_detector_of_another_size_is_the_resized_one(height, width):
+    content = BLAZEFACE_FILE.read_bytes()
+    changed = bytearray(content)
+    for offset, down, across in page.shape_places(content):
+        place = slice(offset, offset + 4)
+        value = int.from_bytes(changed[place], "little")
+        scaled = value * (height / 128) ** down * (width / 128) ** across
+        assert scaled == int(scaled)
+        changed[place] = int(scaled).to_bytes(4, "little")
+    fixed, resized = Interpreter(model_content=bytes(changed)), Interpreter(model_content=content)
+    shape = (1, height, width, 3)
+    resized.resize_tensor_input(resized.get_input_details()[0]["index"], shape)
+    pixels = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    answers = []
+    for interpreter in (fixed, resized):
+        assert tuple(interpreter.get_input_details()[0]["shape"]) == shape
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+        interpreter.invoke()
+        ends = [output["index"] for output in interpreter.get_output_details()]
+        answers.append([interpreter.get_tensor(end) for end in ends])
+    for here, there in zip(*answers, strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-4)
+
+
+def test_handover_has_all_that_an_app_needs(tmp_path):
+    web = tmp_path / "web"
+    web.mkdir()
+    (web / "index.html").write_text("page")
+    handover.write(tmp_path / "phone.zip", DEFAULT_BUNDLE, web)
+    with zipfile.ZipFile(tmp_path / "phone.zip") as archive:
+        names = set(archive.namelist())
+        guide = archive.read("README.md").decode()
+        model = archive.read("models/full_int8_float_io/model.tflite")
+        detector = json.loads(archive.read("detector/detector.json"))
+    assert model == (DEFAULT_BUNDLE / "model.tflite").read_bytes()
+    assert {"LICENSE", "NOTICE", "web/index.html"} <= names
+    for variant in ("full_int8_float_io", "float16", "float32", "mixed_int8"):
+        wanted = ("labels.txt", "manifest.json", "MODEL_CARD.md", "golden/golden.json")
+        assert {f"models/{variant}/{name}" for name in (*wanted, "golden/face.png")} <= names
+    assert not any(name.endswith(".keras") for name in names)
+    for project in handover.PROJECTS:
+        there = (Path(handover.__file__).parent / project).is_dir()
+        assert any(name.startswith(f"{project}/") for name in names) == there
+    assert "112 x 112" in guide
+    assert "{" not in re.sub(r"```.*?```", "", guide, flags=re.DOTALL)
+    assert detector["native"] == 128
+
+
+def test_without_npm_it_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(packages.shutil, "which", lambda *_, **__: None)
+    assert main(["--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "npm" in error
+    assert not (tmp_path / "out" / "web").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "thesis.txt").write_text("mine")
+    assert main(["--out", str(tmp_path)]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "web" / "thesis.txt").read_text() == "mine"
