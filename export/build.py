@@ -1,7 +1,7 @@
 """Builds one variant: ``python -m export.build JOB VARIANT``, a process of its own.
 
-The converter keeps memory from one conversion to the next, and tfmot changes what ``tf.keras``
-means; neither survives its process. `python -m export` writes the job and reads the file.
+The converter keeps memory from one conversion to the next, and tfmot switches TensorFlow to
+Keras 2; neither survives its process. `python -m export` writes the job and reads the file.
 """
 
 import dataclasses

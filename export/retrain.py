@@ -1,7 +1,7 @@
 """Variants that are trained: quantization-aware, pruned and clustered, by tfmot on a tf_keras twin.
 
-tensorflow-model-optimization works on Keras 2 (``tf_keras``) only, and importing it switches what
-``tf.keras`` means: nothing but a process of its own (`export.build`) imports this module.
+tensorflow-model-optimization works on Keras 2 (``tf_keras``) only, and importing it switches
+TensorFlow to that: nothing but a process of its own (`export.build`) imports this module.
 """
 
 import contextlib

@@ -234,7 +234,7 @@ def test_page_carries_the_model_card_and_the_limits(server):
 def test_uploads_are_deleted_and_the_example_stays(recognizer, no_face, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr(serving, "CHECK", 0.5)
-    monkeypatch.setattr(serving, "UPLOAD_AGE", 1)
+    monkeypatch.setattr(serving, "PICTURE_AGE", 1)
     demo = page.build(recognizer)
     client = Client(serving.serve(demo, recognizer.spec, "127.0.0.1", free_port()), verbose=False)
     old, fresh = (tmp_path / "fer-videos" / name for name in ("old.mp4", "fresh.mp4"))
@@ -253,6 +253,14 @@ def test_uploads_are_deleted_and_the_example_stays(recognizer, no_face, tmp_path
     finally:
         client.close()
         demo.close()
+
+
+def test_page_without_a_folder_of_its_own_is_not_served(recognizer, monkeypatch):
+    """It deletes old files there: never those of others in the system's folder."""
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    demo = page.build(recognizer)
+    with pytest.raises(ValueError, match="GRADIO_TEMP_DIR must name a folder of the page's own"):
+        serving.serve(demo, recognizer.spec, "127.0.0.1", free_port())
 
 
 def test_too_large_an_upload_is_refused(recognizer, astronaut, tmp_path, monkeypatch):

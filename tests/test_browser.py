@@ -14,57 +14,28 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import av
-import cv2
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from fer.labels import LABELS
 from fer.overlay import COLOURS
+from tests.browser import CHROMIUM, TIMEOUT, chromium, write_film
 
-CHROMIUM = "/usr/bin/chromium"
 if not Path(CHROMIUM).exists() and "CI" not in os.environ:
     pytest.skip(f"needs {CHROMIUM}: apt-get install chromium", allow_module_level=True)
 pytestmark = pytest.mark.slow
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 FADE = 600  # milliseconds in which Gradio fades a new result in
-TIMEOUT = 60_000  # milliseconds, for a busy machine; nothing waits longer than it must
 
 
 @pytest.fixture(scope="module")
-def camera(tmp_path_factory):
-    """What Chromium's make-believe camera films: the portrait, as raw video."""
-    with Image.open(Path(__file__).parents[1] / "examples" / "astronaut.png") as image:
-        rgb = np.asarray(image.convert("RGB"))
-    frame = b"FRAME\n" + cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420).tobytes()
-    path = tmp_path_factory.mktemp("camera") / "portrait.y4m"
-    path.write_bytes(b"YUV4MPEG2 W512 H512 F10:1 Ip A1:1 C420jpeg\n" + 10 * frame)
-    return path
-
-
-@pytest.fixture(scope="module")
-def browser(camera):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            timeout=TIMEOUT,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-video-capture={camera}",
-            ],
-        )
+def browser(tmp_path_factory):
+    with chromium(write_film(tmp_path_factory.mktemp("camera") / "portrait.y4m", 10)) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

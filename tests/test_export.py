@@ -372,7 +372,7 @@ def test_the_gate_refuses_a_file_that_is_not_as_small_as_pruning_makes_it(job, r
 
 @pytest.mark.slow
 def test_a_variant_that_is_trained_starts_equal_and_ends_as_promised(job, reference, tmp_path):
-    """In a process of its own, as tfmot changes what tf.keras means."""
+    """In a process of its own, as importing tfmot switches TensorFlow to Keras 2."""
     code = (
         "import dataclasses, sys; from pathlib import Path; from export import build;"
         "from export.recipes import VARIANTS; job = build.Job.read(Path(sys.argv[1]));"

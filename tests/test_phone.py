@@ -13,13 +13,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-import cv2
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from conftest import free_port
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from export.flatbuffer import outputs, with_metadata, without_output
 from export.phone import handover, packages, page
@@ -33,9 +32,8 @@ from fer.runtime import TileClassifier
 from fer.spec import CropSpec
 from fer.tile import make_tile
 from fer.web.compare import VARIANTS
+from tests.browser import CHROMIUM, TIMEOUT, chromium, write_film
 
-CHROMIUM = "/usr/bin/chromium"
-TIMEOUT = 60_000  # milliseconds, for a busy machine; nothing waits longer than it must
 MOST_BYTES = 8e6
 FLOAT32 = VARIANTS / "float32"
 
@@ -102,29 +100,8 @@ def site(folder):
 
 @pytest.fixture(scope="module")
 def browser(folder, tmp_path_factory):
-    with Image.open(Path(__file__).parents[1] / "examples" / "astronaut.png") as image:
-        rgb = np.asarray(image.convert("RGB"))
-    frame = b"FRAME\n" + cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420).tobytes()
-    film = tmp_path_factory.mktemp("camera") / "portrait.y4m"
-    film.write_bytes(b"YUV4MPEG2 W512 H512 F30:1 Ip A1:1 C420jpeg\n" + 10 * frame)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            timeout=TIMEOUT,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-video-capture={film}",
-            ],
-        )
+    with chromium(write_film(tmp_path_factory.mktemp("camera") / "portrait.y4m", 30)) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ Article 5(1)(f)), and where emotion recognition is allowed, people must be told 
 them (Article 50(3)). Only use photos of people who agree.
 
 **Your privacy.** Photos, videos and camera frames go to the computer that runs this page and
-nowhere else. Camera frames are read in memory and forgotten. The temporary file of an upload is
-deleted within two minutes, the marked copy of a video half an hour after it was made. No picture,
-face or result is kept, logged or used for training.
+nowhere else. Camera frames are read in memory and forgotten. The temporary file of a photo is
+deleted within two minutes, those of a video and of its marked copy half an hour after they came. No
+picture, face or result is kept, logged or used for training.
 """
 
 LICENCE = """\

@@ -5,7 +5,6 @@ Gradio's own open a picture first and answer a damaged one with a generic error;
 """
 
 import os
-import tempfile
 from pathlib import Path
 
 import gradio as gr
@@ -43,9 +42,21 @@ class Clip(gr.Video):
         return "clip.mp4"
 
 
+def uploads_folder() -> Path:
+    """Returns the folder of what visitors send, whose old files are deleted.
+
+    Raises:
+        ValueError: If none is set: a folder that others use too would lose their files.
+    """
+    folder = os.environ.get("GRADIO_TEMP_DIR")
+    if not folder:
+        raise ValueError("GRADIO_TEMP_DIR must name a folder of the page's own, received nothing")
+    return Path(folder)
+
+
 def videos_folder() -> Path:
     """Returns where marked videos are kept while they can be watched."""
-    return Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()) / "fer-videos"
+    return uploads_folder() / "fer-videos"
 
 
 def without_folder(message: object, path: str) -> str:

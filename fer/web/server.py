@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import mimetypes
 import threading
 import time
 from collections.abc import Mapping
@@ -18,16 +19,16 @@ from starlette.staticfiles import StaticFiles
 
 import fer
 from fer.spec import ModelSpec
-from fer.web.components import videos_folder
+from fer.web.components import uploads_folder, videos_folder
 
 WAITING = 32
 """Visitors in a queue before the next one is asked to come back."""
 
-UPLOAD_AGE = 60
-"""Seconds before an upload's temporary file is deleted."""
+PICTURE_AGE = 60
+"""Seconds before the temporary file of a picture is deleted."""
 
 VIDEO_AGE = 1800
-"""Seconds before a marked video is deleted."""
+"""Seconds before that of a video is: one may wait for others to be read, and is then watched."""
 
 CHECK = 30
 """Seconds between two looks for such files."""
@@ -61,13 +62,15 @@ def serve(
 
     Returns:
         The page's address.
+
+    Raises:
+        ValueError: If ``GRADIO_TEMP_DIR`` is not set.
     """
     demo.queue(max_size=WAITING)
-    folder = videos_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.redirect_stdout(
-        io.StringIO()
-    ):  # Gradio announces its MCP server, however quiet
+    videos = videos_folder()
+    videos.mkdir(parents=True, exist_ok=True)
+    # Gradio announces its MCP server, however quiet it shall be.
+    with contextlib.redirect_stdout(io.StringIO()):
         application, url, _ = demo.launch(
             server_name=host,
             server_port=port,
@@ -80,13 +83,14 @@ def serve(
             enable_monitoring=False,
             pwa=True,
             mcp_server=True,
-            allowed_paths=[str(folder)],
+            allowed_paths=[str(videos)],
             footer_links=["api", "settings"],
             theme=_theme(),
             css=_CSS,
         )
-    stay = set(folder.parent.rglob("*"))  # the example
-    threading.Thread(target=_forget, args=(demo, folder, stay), daemon=True).start()
+    uploads = uploads_folder()
+    stay = set(uploads.rglob("*"))  # the example
+    threading.Thread(target=_forget, args=(demo, uploads, stay), daemon=True).start()
     start = time.monotonic()
 
     async def health(_: Request) -> JSONResponse:
@@ -109,15 +113,16 @@ def serve(
     return str(demo.share_url or url)
 
 
-def _forget(demo: gr.Blocks, videos: Path, stay: set[Path]) -> None:
+def _forget(demo: gr.Blocks, uploads: Path, stay: set[Path]) -> None:
     """Deletes what visitors sent and got, when it is old enough, while the page is served.
 
     Gradio's own ``delete_cache`` does not know the files that come through MCP.
     """
     while demo.is_running:
         time.sleep(CHECK)
-        for path in videos.parent.rglob("*"):
-            age = VIDEO_AGE if videos in path.parents else UPLOAD_AGE
+        for path in uploads.rglob("*"):
+            kind, _ = mimetypes.guess_type(path)
+            age = VIDEO_AGE if (kind or "").startswith("video/") else PICTURE_AGE
             with contextlib.suppress(OSError):  # another look, or the visitor, was faster
                 if path not in stay and path.is_file() and time.time() - path.stat().st_mtime > age:
                     path.unlink()
