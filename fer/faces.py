@@ -16,8 +16,12 @@ from fer.image import resize
 from fer.spec import CropSpec
 
 BLAZEFACE_FILE = Path(__file__).parent / "assets" / "faces" / "face_detection_short_range.tflite"
-_NATIVE = 128  # side of the square BlazeFace short-range was trained on
-_FINER = 1.5  # times as large a picture must be seen for it to show more faces
+NATIVE = 128
+"""Side of the square BlazeFace short-range was trained on, in pixels."""
+STRIDE = 16
+"""Each side of its input is a multiple of this."""
+ANCHORS = ((8, 2), (16, 6))
+"""Of its output, in order: distance of the positions in pixels, and boxes at each."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class BlazeFaceConfig:
         finer: One more look, taken only if it may show more: it costs four times the others.
         small: Pixels of the largest of ``looks`` that the smallest face found must span for the
             finer look to be left out; where a face is so small, others may have been missed.
+        finer_shows_more: Times as large as the largest of ``looks`` the finer look must see a
+            picture to be taken.
         propose: Score in [0, 1] from which a box is considered.
         sure: Score from which it is believed; below, the network takes a closer look.
         close: Framing of the closer look, with the face as large as the network likes it best. A
@@ -85,10 +91,11 @@ class BlazeFaceConfig:
 
     looks: tuple[Look, ...] = (
         Look(pixels=512 * 384, enlarge=False),
-        Look(pixels=_NATIVE * _NATIVE, enlarge=True),
+        Look(pixels=NATIVE * NATIVE, enlarge=True),
     )
     finer: Look = Look(pixels=1024 * 768, enlarge=False)
     small: float = 48
+    finer_shows_more: float = 1.5
     propose: float = 0.5
     sure: float = 0.8
     close: CropSpec = field(default_factory=lambda: CropSpec(scale=2.2, offset_y=0.0))
@@ -154,7 +161,7 @@ class BlazeFaceDetector:
     def _may_miss(self, image: NDArray[np.uint8], faces: list[FaceBox]) -> bool:
         scale = _scale(image, self._config.looks[0])
         smallest = min((face.width for face in faces), default=0)
-        shows_more = _scale(image, self._config.finer) >= _FINER * scale
+        shows_more = _scale(image, self._config.finer) >= self._config.finer_shows_more * scale
         return shows_more and smallest * scale < self._config.small
 
     def _holds(self, image: NDArray[np.uint8], face: FaceBox, networks: "_Networks") -> bool:
@@ -162,12 +169,12 @@ class BlazeFaceDetector:
         if face.score >= config.sure or face.width * config.close.scale > max(image.shape):
             return True
         # A face that fills a phone's photo has far more pixels than the network will see.
-        step = max(1, int(face.width * config.close.scale) // (4 * _NATIVE))
+        step = max(1, int(face.width * config.close.scale) // (4 * NATIVE))
         sparse = _moved(face, 0, 0, 1 / step)
         left, top, side = crop_square(sparse, config.close)
         square = square_crop(image[::step, ::step], sparse, config.close)
-        view = resize(square, _NATIVE, _NATIVE)
-        seen = _moved(sparse, left, top, _NATIVE / side)
+        view = resize(square, NATIVE, NATIVE)
+        seen = _moved(sparse, left, top, NATIVE / side)
         least = min(max(2 * config.confirm - face.score, 0.01), 0.99)
         return any(
             common_area(seen, again) > 0.4 * (seen.area + again.area - common_area(seen, again))
@@ -186,17 +193,14 @@ class _Networks:
 class _BlazeFace:
     """The network and its anchors, for whatever size it is shown."""
 
-    _STRIDE = 16
-    _ANCHORS = ((8, 2), (16, 6))  # (stride, anchors at each position), in output order
-
     def __init__(self, model: Path, threads: int) -> None:
         self._interpreter = Interpreter(model_path=str(model), num_threads=threads)
         self._shape: tuple[int, ...] = ()
-        self._prepare((1, _NATIVE, _NATIVE, 3))
+        self._prepare((1, NATIVE, NATIVE, 3))
 
     def run(self, image: NDArray[np.uint8], min_score: float) -> NDArray[np.float32]:
         """Returns rows of left, top, right, bottom in pixels and score, shape (N, 5)."""
-        height, width = (-(-side // self._STRIDE) * self._STRIDE for side in image.shape[:2])
+        height, width = (-(-side // STRIDE) * STRIDE for side in image.shape[:2])
         self._prepare((1, height, width, 3))
         pixels = self._pixels[0]
         pixels[image.shape[0] :] = pixels[:, image.shape[1] :] = -1
@@ -222,7 +226,7 @@ class _BlazeFace:
         self._outputs = [output["index"] for output in self._interpreter.get_output_details()]
         self._pixels = np.empty(shape, np.float32)
         grids = []
-        for stride, repeats in self._ANCHORS:
+        for stride, repeats in ANCHORS:
             y, x = np.mgrid[stride / 2 : shape[1] : stride, stride / 2 : shape[2] : stride]
             grids.append(np.stack([x.ravel(), y.ravel()], 1).repeat(repeats, 0))
         self._anchors = np.concatenate(grids).astype(np.float32)

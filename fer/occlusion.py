@@ -10,10 +10,22 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-PATCHES = 6
-"""Patches along each side; each covers a quarter of it."""
-
+_PATCHES = 6  # along each side; each covers a quarter of it
 _LEAST = 1 / 256  # what 8 bits can tell from nothing
+
+
+def patches(size: int) -> tuple[list[tuple[int, int]], int]:
+    """Says what is covered of a tile in turn.
+
+    Args:
+        size: Side of the tile in pixels.
+
+    Returns:
+        The top and left edge of each patch, and the side of all, in pixels.
+    """
+    side = size // 4
+    edges = np.linspace(0, size - side, _PATCHES).round().astype(int).tolist()
+    return [(top, left) for top in edges for left in edges], side
 
 
 def importance(
@@ -30,9 +42,7 @@ def importance(
         cover each pixel. Below 0, covering makes the answer more probable.
     """
     size = tile.shape[0]
-    side = size // 4
-    edges = np.linspace(0, size - side, PATCHES).round().astype(int)
-    corners = [(top, left) for top in edges for left in edges]
+    corners, side = patches(size)
     tiles = np.repeat(tile[None], len(corners) + 1, axis=0)
     for covered, (top, left) in zip(tiles[1:], corners, strict=True):
         covered[top : top + side, left : left + side] = tile.mean(axis=(0, 1))

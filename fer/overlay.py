@@ -20,8 +20,8 @@ COLOURS: dict[str, str] = {
 }
 """Okabe and Ito's palette, told apart with every kind of colour vision: one for each class."""
 
-_FOR = (230, 159, 0)  # the palette's orange and blue
-_AGAINST = (0, 114, 178)
+FOR, AGAINST = (230, 159, 0), (0, 114, 178)
+"""RGB of what speaks for an answer and against it: the palette's orange and blue."""
 _OPACITY = 0.7
 _WEAK = 0.5  # log odds: a map that never reaches this is not blown up to look decisive
 
@@ -118,7 +118,7 @@ def importance_tile(
     # The patches' edges are no edges of the face.
     soft = cv2.GaussianBlur(strength, (0, 0), sigmaX=len(strength) / 20)
     shown = cv2.resize(soft, (size, size), interpolation=cv2.INTER_LINEAR)[:, :, None]
-    colour = np.where(shown > 0, np.array(_FOR), np.array(_AGAINST))
+    colour = np.where(shown > 0, np.array(FOR), np.array(AGAINST))
     opacity = _OPACITY * np.abs(shown)
     blend = grey_tile(tile, size) * (1 - opacity) + colour * opacity
     return np.asarray(np.rint(blend), np.uint8)

@@ -13,11 +13,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.phone.packages import installed
-from fer import faces
-from fer.faces import BLAZEFACE_FILE, BlazeFaceConfig, Look
+from fer.faces import ANCHORS, BLAZEFACE_FILE, NATIVE, STRIDE, BlazeFaceConfig, Look
 from fer.labels import LABELS
-from fer.occlusion import PATCHES
-from fer.overlay import COLOURS
+from fer.occlusion import patches
+from fer.overlay import AGAINST, COLOURS, FOR
 from fer.runtime import MODEL_FILE, TileClassifier
 from fer.spec import ModelSpec
 from fer.web.charts import bars_html
@@ -25,6 +24,8 @@ from fer.web.charts import bars_html
 SOURCE = Path(__file__).parent / "web"
 SETTINGS_FILE = "settings.json"
 DETECTOR_FILE = "face_detector.tflite"
+PACKED = ".packed"
+"""Suffix of what is compressed with gzip: the page unpacks it, so any host will do."""
 
 QUICK_LOOKS = (Look(pixels=320 * 240, enlarge=False), BlazeFaceConfig().looks[1])
 """Looks at a camera's frame: two fifths of the work of `BlazeFaceConfig`'s, for faces at least a
@@ -59,10 +60,9 @@ def write(folder: Path, bundle: Path) -> None:
         shutil.copyfile(_ROOT / name, folder / f"{name}.txt")
     card = bundle / "MODEL_CARD.md"
     (folder / "MODEL_CARD.txt").write_bytes(card.read_bytes() if card.is_file() else b"None.\n")
-    settings = json.dumps(page_settings(spec), indent=1) + "\n"
-    (folder / SETTINGS_FILE).write_text(settings, encoding="utf-8")
-    _pack(BLAZEFACE_FILE, folder / DETECTOR_FILE)
-    _pack(bundle / MODEL_FILE, folder / MODEL_FILE)
+    _pack(json.dumps(page_settings(spec)).encode(), folder / SETTINGS_FILE)
+    _pack(BLAZEFACE_FILE.read_bytes(), folder / DETECTOR_FILE)
+    _pack((bundle / MODEL_FILE).read_bytes(), folder / MODEL_FILE)
     _copy_litert(packages, folder / "litert")
 
 
@@ -76,7 +76,7 @@ def replace(folder: Path, bundle: Path) -> None:
     Raises:
         ValueError: As `write` does, or if the folder is something else than such a page.
     """
-    if folder.exists() and not (folder / SETTINGS_FILE).is_file():
+    if folder.exists() and not (folder / f"{SETTINGS_FILE}{PACKED}").is_file():
         raise ValueError(f"{folder} is there and is no page of this command; choose another --out")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
@@ -88,6 +88,7 @@ def replace(folder: Path, bundle: Path) -> None:
 
 def page_settings(spec: ModelSpec) -> dict[str, Any]:
     """Returns what the page must know of the model and of the detector, as in Python."""
+    corners, side = patches(spec.tile_size)
     return {
         "model": f"{spec.name} ({spec.variant})",
         "view": spec.view,
@@ -96,21 +97,21 @@ def page_settings(spec: ModelSpec) -> dict[str, Any]:
         "tile_size": spec.tile_size,
         "crop": asdict(spec.crop),
         "uncertain_below": spec.calibration.uncertain_below,
-        "patches": PATCHES,
+        "patch_side": side,
+        "patches": corners,
+        "evidence_colours": [f"rgb{FOR}", f"rgb{AGAINST}"],
         "detector": detector_settings(),
     }
 
 
 def detector_settings() -> dict[str, Any]:
     """Returns how the face detector is used: for every port, the numbers of `fer.faces`."""
-    network = faces._BlazeFace
     return {
         **asdict(BlazeFaceConfig()),
         "quick_looks": [asdict(look) for look in QUICK_LOOKS],
-        "finer_shows_more": faces._FINER,
-        "native": faces._NATIVE,
-        "stride": network._STRIDE,
-        "anchors": network._ANCHORS,
+        "native": NATIVE,
+        "stride": STRIDE,
+        "anchors": ANCHORS,
         "shapes": shape_places(BLAZEFACE_FILE.read_bytes()),
     }
 
@@ -170,9 +171,10 @@ def _copy_litert(packages: Path, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
     for variant in _VARIANTS:
         shutil.copyfile(packages / "core" / "wasm" / f"{variant}.js", folder / f"{variant}.js")
-        _pack(packages / "core" / "wasm" / f"{variant}.wasm", folder / f"{variant}.wasm")
+        wasm = packages / "core" / "wasm" / f"{variant}.wasm"
+        _pack(wasm.read_bytes(), folder / wasm.name)
 
 
-def _pack(source: Path, target: Path) -> None:
-    packed = target.with_name(f"{target.name}.gz")
-    packed.write_bytes(gzip.compress(source.read_bytes(), 9, mtime=0))
+def _pack(content: bytes, target: Path) -> None:
+    # A host that knows the suffix, such as .gz, may unpack the file on its own.
+    target.with_name(f"{target.name}{PACKED}").write_bytes(gzip.compress(content, 9, mtime=0))

@@ -1,77 +1,75 @@
 // Loads the two networks, and reads the faces of a picture: fer/recognizer.py in the browser.
 import { loadAndCompile, loadLiteRt, supportsFeature } from "./litert/index.js";
-import { FaceDetector, infer } from "./faces.js";
+import { faceDetector, infer } from "./faces.js";
 import { cropSquare, resample } from "./tile.js";
 
-/** Loads everything that reading needs. */
+/** Loads everything that reading needs; returns {settings, read, predict, importance}. */
 export async function loadRecognizer() {
   const wasm = `litert/litert_wasm_${(await supportsFeature("relaxedSimd")) ? "" : "compat_"}internal`;
-  const files = [`${wasm}.wasm.gz`, "face_detector.tflite.gz", "model.tflite.gz", "settings.json"];
-  const [wasmBinary, detector, model, text] = await Promise.all(files.map(unpacked));
-  self.Module = { wasmBinary }; // LiteRT.js would look for it without .gz
+  const packed = [`${wasm}.wasm`, "face_detector.tflite", "model.tflite", "settings.json"];
+  const [wasmBinary, detector, model, text] = await Promise.all(packed.map(unpacked));
+  self.Module = { wasmBinary }; // LiteRT.js would look for it unpacked
   await loadLiteRt(`${wasm}.js`);
   const settings = JSON.parse(new TextDecoder().decode(text));
   const classifier = await loadAndCompile(model, { accelerator: "wasm" }); // so small that a GPU gains nothing
-  return new Recognizer(settings, new FaceDetector(detector, settings.detector), classifier);
+  return recognizer(settings, faceDetector(detector, settings.detector), classifier);
 }
 
-// Compressed by the exporter, so that any host will do; some unpack by themselves.
-async function unpacked(file) {
-  const response = await fetch(file);
-  if (!response.ok) throw new Error(`${file}: the server answered ${response.status}`);
-  const bytes = new Uint8Array(await response.arrayBuffer());
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+// Compressed by the exporter, under a name that no host unpacks.
+async function unpacked(name) {
+  const response = await fetch(`${name}.packed`);
+  if (!response.ok) throw new Error(`${name}: the server answered ${response.status}`);
+  return new Uint8Array(await new Response(response.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
 }
 
-class Recognizer {
-  constructor(settings, detector, classifier) {
-    Object.assign(this, { settings, detector, classifier });
-    this.output = classifier.getOutputDetails().findIndex(({ shape }) => shape.length === 2); // not the evidence
-  }
+function recognizer(settings, detect, classifier) {
+  const { crop, tile_size: size, labels, colours, uncertain_below: least, patch_side: side, patches } = settings;
+  const [{ dtype, shape }] = classifier.getInputDetails();
+  const output = classifier.getOutputDetails().findIndex(({ shape }) => shape.length === 2); // not the evidence
 
-  /** Reads a picture of RGBA bytes: [{box, square, tile, probabilities, best}], the largest face first. */
-  async read(image, camera = false) {
-    const { crop, tile_size: size } = this.settings;
+  /**
+   * Reads a picture of RGBA bytes, the largest face first:
+   * [{box, square, tile, probabilities, best, uncertain, name, colour}].
+   */
+  async function read(image, camera = false) {
     const faces = [];
-    for (const box of await this.detector.detect(image, camera)) {
+    for (const box of await detect(image, camera)) {
       const square = cropSquare(box, crop);
       const tile = resample(image, square, size, size);
-      const probabilities = await this.predict(tile);
-      faces.push({ box, square, tile, probabilities, best: probabilities.indexOf(Math.max(...probabilities)) });
+      const probabilities = await predict(tile);
+      const best = probabilities.indexOf(Math.max(...probabilities));
+      const uncertain = probabilities[best] < least;
+      const shown = { uncertain, name: labels[best] + (uncertain ? "?" : ""), colour: colours[best] };
+      faces.push({ box, square, tile, probabilities, best, ...shown });
     }
     return faces;
   }
 
   /** Returns the probabilities of a tile of RGB floats in [0, 255]. */
-  async predict(tile) {
-    const [{ dtype, shape }] = this.classifier.getInputDetails();
+  async function predict(tile) {
     const values = dtype === "uint8" ? Uint8Array.from(tile, Math.round) : tile;
-    const answer = (await infer(this.classifier, values, [...shape]))[this.output];
+    const answer = (await infer(classifier, values, [...shape]))[output];
     const sum = answer.reduce((total, value) => total + value); // 8 bits round it off
     return Array.from(answer, (value) => value / sum);
   }
 
   /** By how much covering each pixel of a face makes its answer less probable: fer/occlusion.py. */
-  async importance({ tile, best }) {
-    const { tile_size: size, patches } = this.settings;
-    const side = Math.floor(size / 4);
-    const edges = Array.from({ length: patches }, (_, at) => Math.round((at * (size - side)) / (patches - 1)));
+  async function importance({ tile, best }) {
     const mean = [0, 1, 2].map((at) => tile.filter((_, of) => of % 3 === at).reduce((a, b) => a + b) / size ** 2);
-    const odds = async (shown) => {
-      const chance = Math.min(Math.max((await this.predict(shown))[best], 1 / 256), 255 / 256);
-      return Math.log(chance / (1 - chance));
-    };
+    const clip = (chance) => Math.min(Math.max(chance, 1 / 256), 255 / 256);
+    const odds = async (shown) => -Math.log(1 / clip((await predict(shown))[best]) - 1);
     const whole = await odds(tile);
     const [total, count] = [new Float32Array(size * size), new Float32Array(size * size)];
-    const patch = Array.from({ length: side * side }, (_, at) => Math.floor(at / side) * size + (at % side));
-    for (const corner of edges.flatMap((top) => edges.map((left) => top * size + left))) {
+    for (const [top, left] of patches) {
+      const under = (_, at) => (top + Math.floor(at / side)) * size + left + (at % side);
+      const pixels = Array.from({ length: side * side }, under);
       const covered = tile.slice();
-      for (const at of patch) covered.set(mean, 3 * (corner + at));
+      for (const pixel of pixels) covered.set(mean, 3 * pixel);
       const fall = whole - (await odds(covered));
-      for (const at of patch) (total[corner + at] += fall), count[corner + at]++;
+      for (const pixel of pixels) (total[pixel] += fall), count[pixel]++;
     }
     return total.map((value, at) => value / count[at]);
   }
+
+  return { settings, read, predict, importance };
 }

@@ -4,60 +4,53 @@ import { cropSquare, resample } from "./tile.js";
 
 const KEPT = 4; // networks, one for each size of input: a camera needs three
 
-export class FaceDetector {
-  #networks = new Map();
-
-  constructor(bytes, settings) {
-    Object.assign(this, { bytes, settings });
-  }
+/** Returns detect() for the network's file and the settings of the detector. */
+export function faceDetector(file, { looks, quick_looks: quick, finer, finer_shows_more: more, ...settings }) {
+  const { small, propose, sure, close, confirm, native, stride, anchors, shapes } = settings;
+  const networks = new Map();
 
   /**
    * Finds the faces of a picture of RGBA bytes: [{x, y, width, height, score}], largest first.
    * A camera's frame gets only quick looks, which miss small faces.
    */
-  async detect(image, camera = false) {
-    const { looks, quick_looks: quick, finer, finer_shows_more: more, small } = this.settings;
+  return async function detect(image, camera = false) {
     const boxes = [];
-    for (const look of camera ? quick : looks) boxes.push(...(await this.#look(image, look)));
-    const faces = await this.#believed(image, boxes);
+    for (const size of camera ? quick : looks) boxes.push(...(await look(image, size)));
+    const faces = await believed(image, boxes);
     const scale = scaleOf(image, looks[0]);
     const smallest = faces.length ? Math.min(...faces.map((face) => face.width)) : 0;
     if (camera || scaleOf(image, finer) < more * scale || smallest * scale >= small) return faces;
-    return this.#believed(image, [...boxes, ...(await this.#look(image, finer))]);
+    return believed(image, [...boxes, ...(await look(image, finer))]);
+  };
+
+  function look(image, size) {
+    const seen = [image.width, image.height].map((side) => Math.max(1, Math.round(scaleOf(image, size) * side)));
+    return run(image, [0, 0, image.width, image.height], ...seen, propose);
   }
 
-  async #look(image, look) {
-    const scale = scaleOf(image, look);
-    const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.round(scale * side)));
-    const found = await this.#run(image, [0, 0, image.width, image.height], width, height, this.settings.propose);
-    return found.map((box) => moved(box, 0, 0, image.width / width, image.height / height));
-  }
-
-  async #believed(image, boxes) {
+  async function believed(image, boxes) {
     const kept = []; // what is mostly inside a larger face is dropped: a mouth can look like a face
     for (const face of merge(boxes).sort((a, b) => area(b) - area(a)))
-      if ((await this.#holds(image, face)) && kept.every((larger) => common(face, larger) <= 0.7 * area(face)))
+      if ((await holds(image, face)) && kept.every((larger) => common(face, larger) <= 0.7 * area(face)))
         kept.push(face);
     return kept;
   }
 
-  async #holds(image, face) {
-    const { sure, close, confirm, native } = this.settings;
+  async function holds(image, face) {
     if (face.score >= sure || face.width * close.scale > Math.max(image.width, image.height)) return true;
-    const square = cropSquare(face, close);
-    const seen = moved(face, square[0], square[1], native / square[2], native / square[2]);
     const least = Math.min(Math.max(2 * confirm - face.score, 0.01), 0.99);
-    return merge(await this.#run(image, square, native, native, least)).some((again) => overlap(seen, again) > 0.4);
+    const found = await run(image, cropSquare(face, close), native, native, least);
+    return merge(found).some((again) => overlap(face, again) > 0.4);
   }
 
-  // Shows the network a part of the picture in a size; returns the boxes above a score, in that size.
-  async #run(image, part, wide, high, least) {
-    const { stride, anchors } = this.settings;
+  // Shows the network a part of the picture in a size; returns the boxes above a score.
+  async function run(image, part, wide, high, least) {
     const [width, height] = [wide, high].map((side) => Math.ceil(side / stride) * stride);
     const pixels = new Float32Array(3 * width * height).fill(-1);
     const seen = resample(image, part, wide, high).map((value) => value / 127.5 - 1);
     for (let y = 0; y < high; y++) pixels.set(seen.subarray(3 * wide * y, 3 * wide * (y + 1)), 3 * width * y);
-    const [edges, logits] = await this.#infer(pixels, width, height);
+    const [edges, logits] = await infer(await network(width, height), pixels, [1, height, width, 3]);
+    const [left, top, across, down] = [part[0], part[1], part[2] / wide, part[3] / high];
     const boxes = [];
     let index = 0;
     for (const [step, repeats] of anchors)
@@ -66,34 +59,25 @@ export class FaceDetector {
           for (let repeat = 0; repeat < repeats; repeat++, index++) {
             const score = 1 / (1 + Math.exp(-logits[index]));
             if (score <= least) continue;
-            const [dx, dy, width, height] = edges.subarray(16 * index);
-            boxes.push({ x: x + dx - width / 2, y: y + dy - height / 2, width, height, score });
+            const [dx, dy, w, h] = edges.subarray(16 * index);
+            const corner = { x: left + (x + dx - w / 2) * across, y: top + (y + dy - h / 2) * down };
+            boxes.push({ ...corner, width: w * across, height: h * down, score });
           }
     return boxes;
   }
 
-  async #infer(pixels, width, height) {
-    const size = `${width} ${height}`;
-    if (!this.#networks.has(size)) {
-      if (this.#networks.size === KEPT) this.#networks.forEach((network) => network.delete());
-      if (this.#networks.size === KEPT) this.#networks.clear();
-      this.#networks.set(size, await this.#compile(width, height));
-    }
-    return infer(this.#networks.get(size), pixels, [1, height, width, 3]);
-  }
-
   // LiteRT.js runs the shapes that are in the file; settings.json tells where they are.
-  #compile(width, height) {
-    const { native, shapes } = this.settings;
-    const bytes = this.bytes.slice();
-    const view = new DataView(bytes.buffer);
-    for (const [offset, down, across] of shapes)
-      view.setInt32(offset, view.getInt32(offset, true) * (height / native) ** down * (width / native) ** across, true);
-    const gpu = { accelerator: "webgpu", gpuOptions: { precision: "fp32" } };
-    const cpu = { accelerator: "wasm" };
-    const device = getWebGpuDevice();
-    if (!device || device.adapterInfo?.isFallbackAdapter) return loadAndCompile(bytes, cpu); // software is slower
-    return loadAndCompile(bytes, gpu).catch(() => loadAndCompile(bytes, cpu));
+  async function network(width, height) {
+    const size = `${width} x ${height}`;
+    if (networks.has(size)) return networks.get(size);
+    if (networks.size === KEPT) networks.forEach((old, key) => networks.delete(key) && old.delete());
+    const view = new DataView(file.slice().buffer);
+    for (const [place, down, across] of shapes)
+      view.setInt32(place, view.getInt32(place, true) * (height / native) ** down * (width / native) ** across, true);
+    const load = (options) => loadAndCompile(new Uint8Array(view.buffer), options);
+    const slow = getWebGpuDevice()?.adapterInfo?.isFallbackAdapter ?? !getWebGpuDevice(); // in software, or none
+    const onGpu = slow ? Promise.reject() : load({ accelerator: "webgpu", gpuOptions: { precision: "fp32" } });
+    return networks.set(size, await onGpu.catch(() => load({ accelerator: "wasm" }))).get(size);
   }
 }
 
@@ -106,33 +90,23 @@ export async function infer(network, values, shape) {
   return found;
 }
 
-function scaleOf({ width, height }, { pixels, enlarge }) {
-  const side = Math.sqrt(pixels);
-  return Math.min(side / Math.sqrt(width * height), (8 * side) / Math.max(width, height), enlarge ? Infinity : 1);
-}
-
-function moved({ x, y, width, height, score }, left, top, across, down) {
-  return { x: (x - left) * across, y: (y - top) * down, width: width * across, height: height * down, score };
-}
+// How large a look sees a picture: 0.5 is half its width.
+const scaleOf = ({ width: w, height: h }, { pixels, enlarge }) =>
+  Math.min(enlarge ? Infinity : 1, Math.sqrt(pixels / (w * h)), (8 * Math.sqrt(pixels)) / Math.max(w, h));
 
 const area = ({ width, height }) => width * height;
+const along = (a, b, at, size) => Math.max(0, Math.min(a[at] + a[size], b[at] + b[size]) - Math.max(a[at], b[at]));
+const common = (a, b) => along(a, b, "x", "width") * along(a, b, "y", "height");
 const overlap = (a, b) => common(a, b) / (area(a) + area(b) - common(a, b));
-
-function common(a, b) {
-  const width = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
-  return Math.max(0, width) * Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
-}
 
 // MediaPipe's weighted non-maximum suppression: the boxes of one face, averaged by score.
 function merge(boxes) {
-  const faces = [];
-  for (let rest = [...boxes].sort((a, b) => b.score - a.score); rest.length; ) {
-    const [best] = rest;
-    const same = rest.filter((box) => box === best || overlap(best, box) > 0.3);
-    const total = same.reduce((sum, box) => sum + box.score, 0);
-    const mean = (side) => same.reduce((sum, box) => sum + box[side] * box.score, 0) / total;
-    faces.push({ x: mean("x"), y: mean("y"), width: mean("width"), height: mean("height"), score: best.score });
-    rest = rest.filter((box) => !same.includes(box));
-  }
-  return faces;
+  if (!boxes.length) return [];
+  const best = boxes.reduce((most, box) => (box.score > most.score ? box : most));
+  const agrees = (box) => box === best || overlap(best, box) > 0.3;
+  const [same, others] = [boxes.filter(agrees), boxes.filter((box) => !agrees(box))];
+  const sum = (value) => same.reduce((total, box) => total + value(box), 0);
+  const mean = (side) => sum((box) => box[side] * box.score) / sum((box) => box.score);
+  const face = { x: mean("x"), y: mean("y"), width: mean("width"), height: mean("height"), score: best.score };
+  return [face, ...merge(others)];
 }

@@ -8,46 +8,48 @@
  */
 export function resample(image, part, width, height) {
   const across = taps(part[0], part[2], image.width, width);
-  const data = new Float32Array(3 * width * height);
-  const row = new Float32Array(3 * width);
-  let filled = -1; // which row of the picture `row` holds, resized across
-  taps(part[1], part[3], image.height, height).forEach((rows, y) => {
-    const out = data.subarray(3 * width * y, 3 * width * (y + 1));
-    for (const [from, weight] of rows) {
-      if (from !== filled) fill(row, image.data, 4 * image.width * (filled = from), across);
-      for (let at = 0; at < out.length; at++) out[at] += weight * row[at];
-    }
-  });
+  const down = taps(part[1], part[3], image.height, height);
+  const [data, row] = [new Float32Array(3 * width * height), new Float32Array(3 * width)];
+  // The same row of the picture often serves two of the result.
+  for (let tap = 0, filled = -1; tap < down.length; tap += 3) {
+    const [y, from, weight] = down.subarray(tap, tap + 3);
+    if (from !== filled) resize(image.data, 4 * image.width * (filled = from), across, row);
+    for (let at = 0; at < row.length; at++) data[y * row.length + at] += weight * row[at];
+  }
   return data;
 }
 
-function fill(row, pixels, start, across) {
+function resize(pixels, start, across, row) {
   row.fill(0);
-  for (let x = 0; x < across.length; x++)
-    for (const [column, weight] of across[x])
-      for (let channel = 0; channel < 3; channel++)
-        row[3 * x + channel] += weight * pixels[start + 4 * column + channel];
+  for (let tap = 0; tap < across.length; tap += 3) {
+    const to = 3 * across[tap]; // unrolled, this takes half the time
+    const from = start + 4 * across[tap + 1];
+    const weight = across[tap + 2];
+    row[to] += weight * pixels[from];
+    row[to + 1] += weight * pixels[from + 1];
+    row[to + 2] += weight * pixels[from + 2];
+  }
 }
 
-// For each place of the result: which pixels of the picture, and how much of each.
+// Triples, for each place of the result in turn: the place, a pixel of the picture, its share.
+// Bilinear is an average too, over a pixel's width around the place.
 function taps(first, length, limit, size) {
-  const scale = length / size;
-  const clip = (at, highest) => Math.min(Math.max(at, 0), highest);
-  const pixel = (at) => clip(first + clip(at, length - 1), limit - 1);
-  return Array.from({ length: size }, (_, place) => {
+  const [found, scale] = [[], length / size];
+  const clip = (at, count) => Math.min(Math.max(at, 0), count - 1);
+  for (let place = 0; place < size; place++) {
     const start = scale > 1 ? place * scale : (place + 0.5) * scale - 0.5;
-    const from = Math.floor(start);
-    if (scale <= 1) return [[pixel(from), 1 - start + from], [pixel(from + 1), start - from]];
-    const end = Math.min(start + scale, length);
-    const share = (at) => (Math.min(at + 1, end) - Math.max(at, start)) / (end - start);
-    return Array.from({ length: Math.ceil(end) - from }, (_, step) => [pixel(from + step), share(from + step)]);
-  });
+    const end = start + Math.max(scale, 1);
+    for (let at = Math.floor(start); at < end; at++) {
+      const share = (Math.min(at + 1, end) - Math.max(at, start)) / (end - start);
+      found.push(place, clip(first + clip(at, length), limit), share);
+    }
+  }
+  return Float64Array.from(found);
 }
 
 /** The square that frames a face, as [left, top, side, side]: crop_square in fer/faces.py. */
-export function cropSquare({ x, y, width, height }, crop) {
-  const side = crop.scale * Math.max(width, height);
-  const [left, top] = [x + (width - side) / 2, y + (height - side) / 2 + crop.offset_y * side];
-  const whole = Math.max(1, Math.floor(side + 0.5));
-  return [Math.floor(left + 0.5), Math.floor(top + 0.5), whole, whole];
+export function cropSquare({ x, y, width, height }, { scale, offset_y: down }) {
+  const side = scale * Math.max(width, height);
+  const part = [x + (width - side) / 2, y + (height - side) / 2 + down * side, side, side];
+  return part.map((edge, at) => Math.max(Math.floor(edge + 0.5), at < 2 ? -Infinity : 1));
 }
