@@ -83,8 +83,7 @@ async function film() {
   const asked = navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
   const mine = (stream = video.srcObject = await asked.finally(() => (camera.disabled = false)));
   await video.play();
-  camera.textContent = "Stop";
-  say("");
+  [camera.textContent, at("message").hidden] = ["Stop", true];
   for (let times = [performance.now()]; stream === mine; times = [...times.slice(-20), performance.now()]) {
     const rate = (1000 * (times.length - 1)) / (times.at(-1) - times[0]);
     at("figures").textContent = rate ? `${rate.toFixed(0)} frames/s` : "";
@@ -105,8 +104,9 @@ async function open(file) {
 // What was loaded, so that the next visit needs no network.
 async function keep() {
   await navigator.serviceWorker.register("sw.js");
-  const [kept, loaded] = [await caches.open("fer-device"), performance.getEntriesByType("resource")];
-  await Promise.all([".", ...loaded.map(({ name }) => name)].map((name) => kept.add(name)));
+  const kept = await caches.open("fer-device");
+  const again = ({ name }) => kept.add(new Request(name, { cache: "force-cache" })); // not over the wire
+  await Promise.all([{ name: "." }, ...performance.getEntriesByType("resource")].map(again));
 }
 
 const told = (title, task) => () => task().catch((error) => say(title, error.message || String(error)));
