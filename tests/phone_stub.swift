@@ -13,10 +13,14 @@ struct Tensor {
 }
 
 final class Interpreter {
+    struct Options {
+        var isXNNPackEnabled = false
+    }
+
     let outputTensorCount = 2
     private var input = Data()
 
-    init(modelPath: String) throws {}
+    init(modelPath: String, options: Options? = nil) throws {}
 
     func allocateTensors() throws {}
 

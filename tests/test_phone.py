@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -485,6 +486,8 @@ def test_handover_has_all_that_an_app_needs(unpacked):
     assert "112 x 112" in guide
     assert "{" not in re.sub(r"```.*?```", "", guide, flags=re.DOTALL)
     assert json.loads((unpacked / "detector" / "detector.json").read_text())["native"] == 128
+    with zipfile.ZipFile(unpacked.parent / "phone.zip") as archive:
+        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o644}
 
 
 def test_every_file_that_the_handovers_guides_name_is_there(unpacked):

@@ -14,7 +14,6 @@ from fer.spec import ModelSpec
 from fer.web.compare import VARIANTS
 
 GUIDE = Path(__file__).parent / "handover.md"
-PROJECTS = ("android", "ios")
 
 _ROOT = Path(__file__).parents[2]
 _LEFT_OUT = {"build", ".gradle", ".kotlin", ".idea", ".build", "local.properties"}
@@ -39,10 +38,9 @@ def write(path: Path, bundle: Path, page: Path) -> None:
     entries = dict(_entries(bundle, page))
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name in sorted(entries):
-            # ZipInfo has a fixed date.
-            archive.writestr(
-                zipfile.ZipInfo(name), entries[name], zipfile.ZIP_DEFLATED, compresslevel=6
-            )
+            entry = zipfile.ZipInfo(name)  # has a fixed date
+            entry.external_attr = 0o644 << 16  # a web server may read what is unpacked
+            archive.writestr(entry, entries[name], zipfile.ZIP_DEFLATED, compresslevel=6)
 
 
 def _entries(bundle: Path, page: Path) -> Iterator[tuple[str, bytes]]:
@@ -61,7 +59,7 @@ def _entries(bundle: Path, page: Path) -> Iterator[tuple[str, bytes]]:
     settings = json.dumps(detector_settings(), indent=1) + "\n"
     yield "detector/detector.json", settings.encode()
     yield from for_mediapipe(bundle, spec)
-    projects = {"web": page, **{name: Path(__file__).parent / name for name in PROJECTS}}
+    projects = {"web": page, **{name: Path(__file__).parent / name for name in ("android", "ios")}}
     for name, folder in projects.items():
         for file in _files(folder):
             content = file.read_bytes()
