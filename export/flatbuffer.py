@@ -83,20 +83,25 @@ def with_metadata(content: bytes, *, name: str, description: str) -> bytes:
 
     Source: https://ai.google.dev/edge/litert/conversion/tensorflow/metadata
     """
-    model = _read(content)
-    entries = [entry for entry in model.metadata or [] if entry.name == _METADATA_NAME]
-    if not entries:
-        entries = [schema.MetadataT()]
-        entries[0].name, entries[0].buffer = _METADATA_NAME, len(model.buffers)
-        model.buffers.append(schema.BufferT())
-        model.metadata = [*(model.metadata or []), *entries]
-    encoded = _metadata(name, description, outputs(content))
-    model.buffers[entries[0].buffer].data = np.frombuffer(encoded, np.uint8)
-    file = io.BytesIO(_write(model))
+    labels = {0: LABELS_FILE, 1: "one label a line", 2: _Byte(2)}  # TENSOR_AXIS_LABELS
+    described: list[Any] = []
+    for output in outputs(content):
+        tensor: dict[int, Any] = {0: output, 3: {0: _Byte(1), 1: {}}}  # FeatureProperties
+        if output == "probabilities":
+            tensor[6] = [labels]
+        described.append(tensor)
+    image = _image("square RGB face crop, values 0 to 255", mean=0.0, deviation=1.0)
+    file = io.BytesIO(_with_table(content, name, description, {2: [image], 3: described}))
     with zipfile.ZipFile(file, "a") as archive:
         # ZipInfo has a fixed date: the same model gives the same bytes.
         archive.writestr(zipfile.ZipInfo(LABELS_FILE), "\n".join(LABELS) + "\n")
     return file.getvalue()
+
+
+def with_detector_metadata(content: bytes, *, name: str, description: str) -> bytes:
+    """Writes what MediaPipe Tasks' ``FaceDetector`` reads: pixels become -1 to 1."""
+    image = _image("RGB picture, values 0 to 255", mean=127.5, deviation=127.5)
+    return _with_table(content, name, description, {2: [image]})
 
 
 def _read(content: bytes) -> Any:
@@ -143,30 +148,36 @@ class _Byte(int):
     """A number that is stored in one byte, as enumerations are."""
 
 
-def _metadata(name: str, description: str, names: list[str]) -> bytes:
-    """Encodes a ``ModelMetadata`` table; the keys are the fields' numbers in its schema.
+def _with_table(content: bytes, name: str, description: str, graph: dict[int, Any]) -> bytes:
+    """Puts a ``ModelMetadata`` table into a file; the keys are the fields' numbers in its schema.
 
     Source: tensorflow/lite/schema metadata_schema.fbs, in tflite-support.
     """
-    labels = {0: LABELS_FILE, 1: "one label a line", 2: _Byte(2)}  # TENSOR_AXIS_LABELS
-    normalization = {0: _Byte(1), 1: {0: [0.0], 1: [1.0]}}  # NormalizationOptions: mean, std
-    image = {
-        0: "image",
-        1: "square RGB face crop, values 0 to 255",
-        3: {0: _Byte(2), 1: {0: _Byte(1)}},  # ImageProperties: RGB
-        4: [normalization],
-        5: {0: [255.0], 1: [0.0]},  # largest and smallest value
-    }
-    described: list[Any] = []
-    for output in names:
-        tensor: dict[int, Any] = {0: output, 3: {0: _Byte(1), 1: {}}}  # FeatureProperties
-        if output == "probabilities":
-            tensor[6] = [labels]
-        described.append(tensor)
-    table = {0: name, 1: description, 3: [{2: [image], 3: described}], 5: "Apache-2.0"}
+    model = _read(content)
+    entries = [entry for entry in model.metadata or [] if entry.name == _METADATA_NAME]
+    if not entries:
+        entries = [schema.MetadataT()]
+        entries[0].name, entries[0].buffer = _METADATA_NAME, len(model.buffers)
+        model.buffers.append(schema.BufferT())
+        model.metadata = [*(model.metadata or []), *entries]
+    table = {0: name, 1: description, 3: [graph], 5: "Apache-2.0"}
     builder = flatbuffers.Builder(1024)
     builder.Finish(_encode(builder, table), file_identifier=b"M001")
-    return bytes(builder.Output())
+    encoded = np.frombuffer(bytes(builder.Output()), np.uint8)
+    model.buffers[entries[0].buffer].data = encoded
+    return _write(model)
+
+
+def _image(description: str, *, mean: float, deviation: float) -> dict[int, Any]:
+    """Describes an input of pixels, and how they are normalised."""
+    smallest, largest = ((pixel - mean) / deviation for pixel in (0.0, 255.0))
+    return {
+        0: "image",
+        1: description,
+        3: {0: _Byte(2), 1: {0: _Byte(1)}},  # ImageProperties: RGB
+        4: [{0: _Byte(1), 1: {0: [mean], 1: [deviation]}}],  # NormalizationOptions
+        5: {0: [largest], 1: [smallest]},
+    }
 
 
 def _encode(builder: flatbuffers.Builder, value: Any) -> int:

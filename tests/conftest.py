@@ -60,6 +60,18 @@ def no_face(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def unpacked(tmp_path_factory):
+    """The handover to phone developers, unpacked; its page is not filled."""
+    from export.phone import handover, page
+    from fer.recognizer import DEFAULT_BUNDLE
+
+    folder = tmp_path_factory.mktemp("handover")
+    handover.write(folder / "phone.zip", DEFAULT_BUNDLE, page.SOURCE)
+    shutil.unpack_archive(folder / "phone.zip", folder / "phone")
+    return folder / "phone"
+
+
+@pytest.fixture(scope="session")
 def clip(tmp_path_factory):
     """Two seconds of the portrait, moving slowly to the right."""
     import av

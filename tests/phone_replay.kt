@@ -4,6 +4,7 @@
 // answer is its length and then its numbers. Pictures are width, height and 0xRRGGBB pixels. Length
 // -1 is a question back: what the network says of an input.
 
+import android.content.res.AssetManager
 import fer.edge.BlazeFace
 import fer.edge.CropSpec
 import fer.edge.FaceBox
@@ -31,6 +32,7 @@ fun main() {
             't' -> makeTile(asked.crop(), asked.readInt()).toList()
             'i' -> BlazeFace.input(asked.picture()).toList()
             'f' -> asked.picture().let { BlazeFace.faces(asked.floats(), asked.floats(), it) }.numbers()
+            'g' -> guide(AssetManager(), asked.floats())
             'd' -> FaceDetector { input ->
                 answers.writeInt(-1)
                 input.forEach { answers.writeFloat(it) }

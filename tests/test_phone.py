@@ -21,7 +21,6 @@ from conftest import free_port
 from PIL import Image
 from playwright.sync_api import expect
 
-from export.flatbuffer import outputs, with_metadata, without_output
 from export.phone import handover, packages, page
 from export.phone.__main__ import main
 from fer.faces import BLAZEFACE_FILE, FaceBox, crop_square
@@ -30,10 +29,11 @@ from fer.labels import LABELS
 from fer.occlusion import importance
 from fer.recognizer import DEFAULT_BUNDLE
 from fer.runtime import TileClassifier
-from fer.spec import CropSpec
+from fer.spec import CropSpec, ModelSpec
 from fer.tile import make_tile
 from fer.web.compare import VARIANTS
 from tests.browser import CHROMIUM, TIMEOUT, chromium, write_film
+from tests.phone_guide import code
 
 MOST_BYTES = 8e6
 FLOAT32 = VARIANTS / "float32"
@@ -60,12 +60,12 @@ class Recording(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The page, and for the tests MediaPipe beside it."""
+    """The page, and for the tests npm's packages beside it."""
     if not Path(CHROMIUM).exists() and "CI" not in os.environ:
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
     folder = tmp_path_factory.mktemp("phone") / "web"
     try:
-        mediapipe = packages.installed(development=True) / "@mediapipe" / "tasks-vision"
+        modules = packages.installed(development=True)
     except ValueError as error:  # no npm, or its registry cannot be reached
         pytest.skip(str(error))
     page.write(folder, DEFAULT_BUNDLE)
@@ -76,7 +76,7 @@ def folder(tmp_path_factory):
             (other / path.name).symlink_to(path)
     packed = gzip.compress((FLOAT32 / "model.tflite").read_bytes(), 1)
     (other / "model.tflite.packed").write_bytes(packed)
-    (folder / "mediapipe").symlink_to(mediapipe)
+    (folder / "node_modules").symlink_to(modules)
     return folder
 
 
@@ -172,18 +172,38 @@ RESAMPLE = """async ([pixels, width, height, part, size]) => {
     return [...resample({ data: bytes(pixels), width, height }, part, size, size)];
 }"""
 
-MEDIAPIPE = """async ([model, tiles, size]) => {
-    const { FilesetResolver, ImageClassifier } = await import("/mediapipe/vision_bundle.mjs");
-    const files = await FilesetResolver.forVisionTasks("/mediapipe/wasm");
+MEDIAPIPE = """async ([kind, model, options]) => {
+    const place = "/node_modules/@mediapipe/tasks-vision";
+    const tasks = await import(`${place}/vision_bundle.mjs`);
+    const files = await tasks.FilesetResolver.forVisionTasks(`${place}/wasm`);
     const baseOptions = { modelAssetPath: model, delegate: "CPU" };
-    const options = { baseOptions, maxResults: 7 };
-    const classifier = await ImageClassifier.createFromOptions(files, options);
+    self.mediapipe = await tasks[kind].createFromOptions(files, { baseOptions, ...options });
+}"""
+
+CLASSIFY = """([tiles, size]) => {
     return tiles.map((tile) => {
-        const { classifications } = classifier.classify(new ImageData(bytes(tile), size, size));
+        const { classifications } = mediapipe.classify(new ImageData(bytes(tile), size, size));
         const scores = classifications[0].categories;
         return Object.fromEntries(scores.map((found) => [found.categoryName, found.score]));
     });
 }"""
+
+
+DETECT = """([pixels, width, height]) => {
+    const { detections } = mediapipe.detect(new ImageData(bytes(pixels), width, height));
+    return detections.map(({ boundingBox }) => boundingBox);
+}"""
+
+GUIDE = """<!doctype html><title>The guide's lines</title>
+<script type="importmap">{"imports": {
+    "@litertjs/core": "/node_modules/@litertjs/core/dist/index.js",
+    "@litertjs/wasm-utils": "/node_modules/@litertjs/wasm-utils/dist/index.js"
+}}</script>
+<script type="module">
+const tile = new Float32Array(pixels);
+%s
+self.answer = probabilities;
+</script>"""
 
 
 def golden(bundle):
@@ -216,18 +236,44 @@ def test_golden_faces_of_int8_get_the_same_labels_in_the_browser(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", [FLOAT32, DEFAULT_BUNDLE], ids=["float32", "int8"])
 def test_golden_vectors_get_the_same_answers_from_mediapipe(run, folder, bundle):
-    content = (bundle / "model.tflite").read_bytes()
-    if "evidence" in outputs(content):  # MediaPipe takes a single output
-        content = with_metadata(without_output(content, "evidence"), name="one", description="one")
+    files = dict(handover.for_mediapipe(bundle, ModelSpec.load(bundle)))
+    (folder / "taken.tflite").write_bytes(files["mediapipe/classifier.tflite"])
     tiles, expected = golden(bundle)
-    pixels = [encoded(rgba(tile)) for tile in tiles]
-    name = f"{bundle.name}-one-output.tflite"
-    (folder / name).write_bytes(content)
-    answers = run(MEDIAPIPE, [f"/{name}", pixels, len(tiles[0])])
+    run(MEDIAPIPE, ["ImageClassifier", "/taken.tflite", {"maxResults": len(LABELS)}])
+    answers = run(CLASSIFY, [[encoded(rgba(tile)) for tile in tiles], len(tiles[0])])
     found = np.array([[answer.get(label, 0.0) for label in LABELS] for answer in answers])
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
     if bundle == FLOAT32:
         assert np.abs(found - expected).max() < 1e-3
+
+
+@pytest.mark.slow
+def test_mediapipe_takes_the_handovers_detector_and_finds_the_same_face(
+    run, folder, recognizer, unpacked, astronaut
+):
+    (folder / "detector.tflite").symlink_to(unpacked / "mediapipe" / "face_detector.tflite")
+    photo = load_image(astronaut)
+    (expected,) = recognizer.recognize(photo)
+    run(MEDIAPIPE, ["FaceDetector", "/detector.tflite", {}])
+    (found,) = run(DETECT, [encoded(rgba(photo)), photo.shape[1], photo.shape[0]])
+    there = [found[edge] for edge in ("originX", "originY", "width", "height")]
+    here = [getattr(expected.box, edge) for edge in ("x", "y", "width", "height")]
+    assert there == pytest.approx(here, abs=0.15 * expected.box.width)
+
+
+@pytest.mark.slow
+def test_the_guides_lines_for_the_web_give_the_golden_answer(context, folder, site, unpacked):
+    bundle = unpacked / "models" / ModelSpec.load(DEFAULT_BUNDLE).variant
+    tiles, expected = golden(bundle)
+    (folder / "guide").mkdir()
+    (folder / "guide" / "model.tflite").symlink_to(bundle / "model.tflite")
+    (folder / "guide" / "index.html").write_text(GUIDE % code(unpacked / "README.md", "js"))
+    tab = context.new_page()
+    tab.add_init_script(f"self.pixels = {tiles[0].ravel().tolist()}")
+    tab.goto(f"{site.address}guide/")
+    found = tab.wait_for_function("self.answer").json_value()
+    assert np.abs(np.array(found) - expected[0]).max() < 0.05
+    assert sum(found) == pytest.approx(1)
 
 
 @pytest.mark.slow
@@ -433,28 +479,34 @@ def test_detector_of_another_size_is_the_resized_one(height, width):
         np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-4)
 
 
-def test_handover_has_all_that_an_app_needs(tmp_path):
-    web = tmp_path / "web"
-    web.mkdir()
-    (web / "index.html").write_text("page")
-    handover.write(tmp_path / "phone.zip", DEFAULT_BUNDLE, web)
-    with zipfile.ZipFile(tmp_path / "phone.zip") as archive:
-        names = set(archive.namelist())
-        guide = archive.read("README.md").decode()
-        model = archive.read("models/full_int8_float_io/model.tflite")
-        detector = json.loads(archive.read("detector/detector.json"))
-    assert model == (DEFAULT_BUNDLE / "model.tflite").read_bytes()
-    assert {"LICENSE", "NOTICE", "web/index.html"} <= names
+def test_handover_has_all_that_an_app_needs(unpacked):
+    for name in ("LICENSE", "NOTICE", "web/index.html"):
+        assert (unpacked / name).is_file()
+    model = unpacked / "models" / "full_int8_float_io" / "model.tflite"
+    assert model.read_bytes() == (DEFAULT_BUNDLE / "model.tflite").read_bytes()
     for variant in ("full_int8_float_io", "float16", "float32", "mixed_int8"):
         wanted = ("labels.txt", "manifest.json", "MODEL_CARD.md", "golden/golden.json")
-        assert {f"models/{variant}/{name}" for name in (*wanted, "golden/face.png")} <= names
-    assert not any(name.endswith(".keras") for name in names)
-    for project in handover.PROJECTS:
-        there = (Path(handover.__file__).parent / project).is_dir()
-        assert any(name.startswith(f"{project}/") for name in names) == there
+        for name in (*wanted, "golden/face.png"):
+            assert (unpacked / "models" / variant / name).is_file()
+    assert not list(unpacked.rglob("*.keras"))
+    guide = (unpacked / "README.md").read_text()
     assert "112 x 112" in guide
     assert "{" not in re.sub(r"```.*?```", "", guide, flags=re.DOTALL)
-    assert detector["native"] == 128
+    assert json.loads((unpacked / "detector" / "detector.json").read_text())["native"] == 128
+    with zipfile.ZipFile(unpacked.parent / "phone.zip") as archive:
+        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o644}
+
+
+def test_every_file_that_the_handovers_guides_name_is_there(unpacked):
+    variant = ModelSpec.load(DEFAULT_BUNDLE).variant
+    for place in (".", "android", "ios"):
+        text = (unpacked / place / "README.md").read_text().replace("<variant>", variant)
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        named = re.findall(r"\]\((?!http)([^)]+)\)", prose)
+        named += re.findall(r"`((?:models|detector|mediapipe|web|android|ios)/[^`]*)`", prose)
+        assert named
+        for name in named:
+            assert any((unpacked / base / name).exists() for base in (place, ".")), (place, name)
 
 
 def test_own_javascript_is_small_enough_to_read():

