@@ -1,16 +1,18 @@
 """Chromium as the browser tests use it, with a make-believe camera."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 TIMEOUT = 60_000  # milliseconds, for a busy machine; nothing waits longer than it must
+FADE = 600  # milliseconds in which Gradio fades a new result in
 
 
 def write_film(path: Path, rate: int) -> Path:
@@ -20,6 +22,14 @@ def write_film(path: Path, rate: int) -> Path:
     frame = b"FRAME\n" + cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420).tobytes()
     path.write_bytes(f"YUV4MPEG2 W512 H512 F{rate}:1 Ip A1:1 C420jpeg\n".encode() + 10 * frame)
     return path
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Takes a picture of the whole page, if ``FER_SCREENSHOTS`` names a folder for it."""
+    if folder := os.environ.get("FER_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.wait_for_timeout(FADE)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from fer.runtime import TileClassifier
 from fer.spec import CropSpec, ModelSpec
 from fer.tile import make_tile
 from fer.web.compare import VARIANTS
-from tests.browser import CHROMIUM, TIMEOUT, chromium, write_film
+from tests.browser import CHROMIUM, TIMEOUT, chromium, screenshot, write_film
 from tests.phone_guide import code
 
 MOST_BYTES = 8e6
@@ -416,6 +416,25 @@ def test_page_is_accessible(context, site, group, theme):
     found = Axe().run(tab).response["violations"]
     serious = [found["id"] for found in found if found["impact"] in ("serious", "critical")]
     assert serious == []
+
+
+@pytest.mark.slow
+def test_page_fits_a_phone(context, site, astronaut):
+    tab = context.new_page()
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.goto(site.address)
+    ready(tab)
+    tab.locator("#photo").set_input_files(astronaut)
+    expect_bars(tab, "happy")
+    tab.get_by_role("button", name="What does this rest on?").click()
+    expect(tab.get_by_text("covering this makes")).to_be_visible()
+    screenshot(tab, "device")
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    tab.get_by_role("button", name="Start the camera").click()
+    expect(tab.locator("#figures")).to_have_text(re.compile(r"\d+ frames/s"))
+    assert tab.locator(".fer-top .fer-track").bounding_box()["width"] > 150
+    tag = tab.locator(".fer-tag")
+    assert tag.bounding_box()["height"] > 16  # its background is behind the whole name
 
 
 @pytest.mark.slow
