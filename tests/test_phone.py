@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import threading
 import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -48,8 +49,12 @@ class Recording(SimpleHTTPRequestHandler):
     def log_request(self, code="-", size="-"):
         self.server.asked.append(self.path)
 
+    modified = None  # without it, nothing is had for a question alone
+
     def send_header(self, keyword, value):
-        if keyword != "Last-Modified":  # so that nothing is had for a question alone
+        if keyword == "Last-Modified":
+            value = self.modified
+        if value:
             super().send_header(keyword, value)
 
     def copyfile(self, source, outputfile):
@@ -81,9 +86,9 @@ def folder(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def serving(folder):
+def serving(folder, handler=Recording):
     """Serves a folder; ``asked`` and ``sent`` are what went over the wire."""
-    handler = functools.partial(Recording, directory=str(folder))
+    handler = functools.partial(handler, directory=str(folder))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.asked, server.sent = [], 0
     server.address = f"http://127.0.0.1:{server.server_address[1]}/"
@@ -385,6 +390,84 @@ def visit(context, site, astronaut):
     tab.close()
     assert [url for url in asked if urlsplit(url).scheme not in ("blob", "data")] == []
     assert len(site.asked) == loaded
+
+
+class Old(Recording):
+    """A host whose files a browser thinks it need not ask for again."""
+
+    modified = "Wed, 01 Jan 2020 00:00:00 GMT"
+
+
+@pytest.mark.slow
+def test_new_version_is_seen_at_once_and_whole(context, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "web", ignore=shutil.ignore_patterns("node_modules"))
+    with serving(tmp_path / "web", Old) as site:
+        tab = context.new_page()
+        for _ in range(2):
+            tab.goto(site.address)
+            ready(tab)
+        for name in ("app.js", "faces.js", "tile.js"):
+            with (tmp_path / "web" / name).open("a") as file:
+                file.write(f"(self.seen ??= []).push('{name}');")
+        tab.goto(site.address)
+        ready(tab)
+        assert sorted(tab.evaluate("seen")) == ["app.js", "faces.js", "tile.js"]
+
+
+@pytest.mark.slow
+def test_what_was_chosen_last_is_shown(context, site, astronaut, no_face, tmp_path):
+    large = tmp_path / "large.png"
+    with Image.open(no_face) as picture:
+        picture.resize((6000, 4000)).save(large, compress_level=1)
+    tab = context.new_page()
+    tab.goto(site.address)
+    ready(tab)
+    tab.locator("#photo").set_input_files(large)
+    tab.locator("#photo").set_input_files(astronaut)
+    expect_bars(tab, "happy")
+    camera = tab.locator("#camera")
+    camera.click()
+    expect(camera).to_be_enabled()
+    camera.click()
+    expect(camera).to_have_text("Start the camera")
+    tab.wait_for_timeout(1000)  # for whatever comes too late
+    expect(camera).to_have_text("Start the camera")
+    expect(tab.locator("#figures")).to_have_text("")
+    tab.locator("#photo").set_input_files(no_face)
+    expect(tab.get_by_role("heading", name="No face found")).to_be_visible()
+    tab.locator("#photo").set_input_files(astronaut)  # once more
+    expect_bars(tab, "happy")
+
+
+@pytest.mark.slow
+def test_camera_that_is_unplugged_is_told(context, site):
+    tab = context.new_page()
+    tab.add_init_script(
+        """const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (what) => (self.stream = await ask(what));"""
+    )
+    tab.goto(site.address)
+    ready(tab)
+    tab.locator("#camera").click()
+    expect(tab.locator("#figures")).to_have_text(re.compile("frames/s"))
+    tab.evaluate("stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+    expect(tab.get_by_role("heading", name="The camera is gone")).to_be_visible()
+    expect(tab.locator("#camera")).to_have_text("Start the camera")
+
+
+@pytest.mark.slow
+def test_evidence_asked_for_twice_is_the_same(context, site, astronaut):
+    tab = context.new_page()
+    tab.goto(site.address)
+    ready(tab)
+    tab.locator("#photo").set_input_files(astronaut)
+    explain = tab.get_by_role("button", name="What does this rest on?")
+    explain.click()
+    expect(tab.get_by_text("covering this makes")).to_be_visible()
+    first = tab.evaluate("document.getElementById('picture').toDataURL()")
+    explain.click()
+    tab.wait_for_timeout(1500)
+    assert tab.evaluate("document.getElementById('picture').toDataURL()") == first
 
 
 @pytest.mark.slow

@@ -7,12 +7,12 @@ import { cropSquare, resample } from "./tile.js";
 export async function loadRecognizer() {
   const wasm = `litert/litert_wasm_${(await supportsFeature("relaxedSimd")) ? "" : "compat_"}internal`;
   const packed = [`${wasm}.wasm`, "face_detector.tflite", "model.tflite", "settings.json"];
-  const [wasmBinary, detector, model, text] = await Promise.all(packed.map(unpacked));
+  const [wasmBinary, blazeFace, model, text] = await Promise.all(packed.map(unpacked));
   self.Module = { wasmBinary }; // LiteRT.js would look for it unpacked
   await loadLiteRt(`${wasm}.js`);
   const settings = JSON.parse(new TextDecoder().decode(text));
-  const classifier = await loadAndCompile(model, { accelerator: "wasm" }); // so small that a GPU gains nothing
-  return recognizer(settings, faceDetector(detector, settings.detector), classifier);
+  const detect = faceDetector(blazeFace, settings.detector);
+  return recognizer(settings, detect, await loadAndCompile(model, { accelerator: "wasm" })); // a GPU would gain nothing
 }
 
 // Compressed by the exporter, under a name that no host unpacks.
@@ -58,11 +58,9 @@ function recognizer(settings, detect, classifier) {
     const mean = [0, 1, 2].map((at) => tile.filter((_, of) => of % 3 === at).reduce((a, b) => a + b) / size ** 2);
     const clip = (chance) => Math.min(Math.max(chance, 1 / 256), 255 / 256);
     const odds = async (shown) => -Math.log(1 / clip((await predict(shown))[best]) - 1);
-    const whole = await odds(tile);
-    const [total, count] = [new Float32Array(size * size), new Float32Array(size * size)];
+    const [whole, total, count] = [await odds(tile), new Float32Array(size ** 2), new Float32Array(size ** 2)];
     for (const [top, left] of patches) {
-      const under = (_, at) => (top + Math.floor(at / side)) * size + left + (at % side);
-      const pixels = Array.from({ length: side * side }, under);
+      const pixels = Array.from({ length: side ** 2 }, (_, at) => (top + Math.floor(at / side)) * size + left + (at % side));
       const covered = tile.slice();
       for (const pixel of pixels) covered.set(mean, 3 * pixel);
       const fall = whole - (await odds(covered));

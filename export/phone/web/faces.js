@@ -1,5 +1,5 @@
 // Where the faces are: MediaPipe's BlazeFace, used as in fer/faces.py, whose numbers are in settings.json.
-import { Tensor, getWebGpuDevice, loadAndCompile } from "./litert/index.js";
+import { Tensor, getWebGpuDevice, loadAndCompile, setWebGpuDevice } from "./litert/index.js";
 import { cropSquare, resample } from "./tile.js";
 
 const KEPT = 4; // networks, one for each size of input: a camera needs three
@@ -8,6 +8,7 @@ const KEPT = 4; // networks, one for each size of input: a camera needs three
 export function faceDetector(file, { looks, quick_looks: quick, finer, finer_shows_more: more, ...settings }) {
   const { small, propose, sure, close, confirm, native, stride, anchors, shapes } = settings;
   const networks = new Map();
+  getWebGpuDevice()?.lost.then(() => { setWebGpuDevice(null); networks.clear(); }); // from then on, without
 
   /**
    * Finds the faces of a picture of RGBA bytes: [{x, y, width, height, score}], largest first.
@@ -51,8 +52,7 @@ export function faceDetector(file, { looks, quick_looks: quick, finer, finer_sho
     for (let y = 0; y < high; y++) pixels.set(seen.subarray(3 * wide * y, 3 * wide * (y + 1)), 3 * width * y);
     const [edges, logits] = await infer(await network(width, height), pixels, [1, height, width, 3]);
     const [left, top, across, down] = [part[0], part[1], part[2] / wide, part[3] / high];
-    const boxes = [];
-    let index = 0;
+    let [boxes, index] = [[], 0];
     for (const [step, repeats] of anchors)
       for (let y = step / 2; y < height; y += step)
         for (let x = step / 2; x < width; x += step)
@@ -70,7 +70,7 @@ export function faceDetector(file, { looks, quick_looks: quick, finer, finer_sho
   async function network(width, height) {
     const size = `${width} x ${height}`;
     if (networks.has(size)) return networks.get(size);
-    if (networks.size === KEPT) networks.forEach((old, key) => networks.delete(key) && old.delete());
+    if (networks.size >= KEPT) networks.forEach((old, key) => networks.delete(key) && old.delete());
     const view = new DataView(file.slice().buffer);
     for (const [place, down, across] of shapes)
       view.setInt32(place, view.getInt32(place, true) * (height / native) ** down * (width / native) ** across, true);
