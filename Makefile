@@ -36,6 +36,7 @@ test-fast: $(DEV)/installed ## Run the fast tests only [ARGS="-x -k tile"]
 lint: $(DEV)/installed ## Check style, formatting and types
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
+	@rm -f fer/web/*.pyi # Gradio's, written when it is imported; mypy would read them in place of ours
 	@$(DEV)/bin/mypy
 
 train: need-DATA $(DEV)/installed ## Train a network: DATA=fer2013.csv [RECIPE=cpu] [OUT=runs/cpu]

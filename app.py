@@ -4,6 +4,7 @@ Run ``python app.py`` and open http://127.0.0.1:7860; ``python app.py --help`` l
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import re
@@ -38,6 +39,8 @@ examples:
   python app.py --model hf://USER/NAME
 """
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl+C, and a service manager
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Loads the model and serves the page until interrupted.
@@ -68,9 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         return fail("app", str(error))
     _log_to_stderr()
-    # A stop by a service manager tidies up as Ctrl+C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="fer-", ignore_cleanup_errors=True) as uploads:
+    for stop in _STOPS:
+        signal.signal(stop, _stop)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        tempfile.TemporaryDirectory(prefix="fer-", ignore_cleanup_errors=True) as uploads,
+    ):
         os.environ["GRADIO_TEMP_DIR"] = uploads
         # Read when Gradio was imported; it puts files there that are no visitor's upload.
         gr.routes.DEFAULT_TEMP_DIR = gradio.mcp.DEFAULT_TEMP_DIR = uploads
@@ -88,6 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         demo.block_thread()
     return 0
+
+
+def _stop(*_: object) -> None:
+    """Ends the page, once: closing it takes seconds, and no second Ctrl+C shall cut it short."""
+    for stop in _STOPS:
+        signal.signal(stop, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _log_to_stderr() -> None:

@@ -16,7 +16,6 @@ from fer._files import write_json
 from fer._stderr import silent_stderr
 from fer.metrics import Accuracy
 from fer.spec import VIEWS
-from fer.tile import make_tile
 
 with silent_stderr():
     import keras
@@ -31,7 +30,7 @@ with silent_stderr():
     from fer.nn.fit import TrainingError
     from train.calibrate import calibrate, truth_of
     from train.command import add_data_options, fingerprint, new_parser, run, training_images
-    from train.predict import logits_of, view_logits
+    from train.predict import logits_of, tiles_of, view_logits
 
 SPLIT = "PublicTest"
 KEPT = "bundles that were written are whole"
@@ -39,7 +38,6 @@ KEPT = "bundles that were written are whole"
 
 _CALIBRATION_PER_CLASS = 30
 _TRAINING_PER_CLASS = 700
-_CHUNK = 256
 
 EPILOG = """examples:
   python -m export --model runs/cpu/best.keras --data fer2013.zip --votes fer2013new.csv \\
@@ -156,7 +154,7 @@ def _measured(checkpoint: keras.Model, sha256: str, held: Fer2013, view: str) ->
 
 
 def _tiles(images: Fer2013, model: keras.Model) -> NDArray[np.float32]:
-    return np.stack([make_tile(image, model.input_shape[1]) for image in images.images])
+    return np.concatenate(list(tiles_of(images.images, model.input_shape[1])))
 
 
 def _with_earlier(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -175,9 +173,7 @@ def _lessons(
     print("asking the model about the tiles that variants are trained on")
     images = dataset.balanced(training, _TRAINING_PER_CLASS, seed=1).images
     parts, answers = [], []
-    for start in range(0, len(images), _CHUNK):  # as float32 all at once they would fill memory
-        some = images[start : start + _CHUNK]
-        tiles = np.rint([make_tile(image, model.input_shape[1]) for image in some])
+    for tiles in map(np.rint, tiles_of(images, model.input_shape[1])):
         answers.append(model.predict(tiles, batch_size=64, verbose=0)["probabilities"])
         parts.append(tiles.astype(np.uint8))
     return np.concatenate(parts), np.concatenate(answers)

@@ -125,7 +125,7 @@ def _wanted(path: Path) -> bool:
     """Whether the app needs a file of its folders: no network to train, nothing made by the way."""
     return (
         path.parts[:2] != ("fer", "nn")
-        and path.suffix not in (".keras", ".pyc")
+        and path.suffix not in (".keras", ".pyc", ".pyi")
         and not any(part.startswith(".") or part == "__pycache__" for part in path.parts)
     )
 

@@ -280,7 +280,7 @@ class AccuracySizeDisplay(Display):
 
 @dataclass(frozen=True)
 class VariantsDisplay(Display):
-    """Accuracy of exported variants against their latency; the area of a point is the size.
+    """Size, latency and accuracy of exported variants, a row each: many of them are almost alike.
 
     Attributes:
         names: Names of the variants.
@@ -296,20 +296,22 @@ class VariantsDisplay(Display):
 
     def draw(self) -> Figure:
         """Returns a new figure."""
-        figure = _figure(8, 5)
-        axes = figure.add_subplot()
-        axes.scatter(
-            self.milliseconds,
-            self.accuracies,
-            s=20 * np.array(self.megabytes),
-            color="#0072B2",
-            alpha=0.5,
-        )
-        for name, place in zip(
-            self.names, zip(self.milliseconds, self.accuracies, strict=True), strict=True
+        from matplotlib.ticker import LogLocator
+
+        figure = _figure(9, 1 + 0.3 * len(self.names))
+        size, latency, accuracy = figure.subplots(1, 3, sharey=True)
+        for axes, values, title in (
+            (size, self.megabytes, "size, MB"),
+            (latency, self.milliseconds, "p50 latency, one thread, ms"),
+            (accuracy, 100 * np.array(self.accuracies), "accuracy, %"),
         ):
-            axes.annotate(name, place, xytext=(6, 4), textcoords="offset points", fontsize=8)
-        axes.set_xscale("log")
-        axes.margins(x=0.25, y=0.15)
-        axes.set(xlabel="p50 latency, one thread, ms (area: size of the file)", ylabel="accuracy")
+            axes.plot(values, self.names, "o", color="#0072B2")
+            axes.grid(alpha=0.4)
+            axes.set_xlabel(title)
+        size.set_xlim(left=0)
+        size.invert_yaxis()
+        latency.set_xscale("log")
+        latency.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        latency.xaxis.set_major_formatter("{x:g}")
+        latency.minorticks_off()
         return figure

@@ -20,6 +20,7 @@ from fer._files import replacing
 from fer.labels import LABELS
 from fer.overlay import draw_faces, fit_photo
 from fer.recognizer import EmotionRecognizer
+from fer.sound import add_sound
 from fer.tracks import Track, Tracks, follow
 
 MAX_SECONDS = 120.0
@@ -38,6 +39,9 @@ _BT601 = 6  # FFmpeg's number for how RGB becomes the copy's YUV, which players 
 
 # A playlist or a list of pictures would have FFmpeg open further files of this computer.
 _FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,ogg,asf,flv,gif,h264,hevc,mjpeg"
+
+# What PyAV raises of damaged files; an index is wrong where a stream was not announced.
+_DAMAGE = (av.FFmpegError, ValueError, LookupError, ArithmeticError)
 
 
 class VideoDecodeError(ValueError):
@@ -88,6 +92,16 @@ def duration(source: Path) -> float:
         return _claimed(container, stream)
 
 
+def has_sound(video: Path) -> bool:
+    """Returns whether a video says that it has sound.
+
+    Raises:
+        VideoDecodeError: If it cannot be read.
+    """
+    with _opened(video) as (container, _):
+        return bool(container.streams.audio)
+
+
 def read_video(
     recognizer: EmotionRecognizer, source: Path, annotated: Path | None = None
 ) -> Iterator[Moment]:
@@ -97,9 +111,9 @@ def read_video(
         recognizer: Reads the frames.
         source: The video file: MP4, MOV, WebM, MKV, AVI and the like. One that breaks off is read
             as far as it goes where its format allows that.
-        annotated: Where to write the video with the faces marked, as MP4 (H.264) without the
-            sound, which would have to be held until the first picture is there; None for nowhere.
-            It is there once the last moment was taken.
+        annotated: Where to write the video with the faces marked, as MP4 (H.264), with its sound
+            where that can be read (`has_sound`); None for nowhere. It is there once the last
+            moment was taken.
 
     Yields:
         `READ_PER_SECOND` moments a second, at most.
@@ -112,9 +126,12 @@ def read_video(
     with contextlib.ExitStack() as stack:
         container, stream = stack.enter_context(_opened(source))
         writer = stack.enter_context(_Writer.to(annotated, limit)) if annotated else None
-        tracks, slot, end = Tracks(), -1, 0.0
+        tracks, slot, start, end = Tracks(), -1, Fraction(0), 0.0
         seen: tuple[Track, ...] = ()
-        for frame, time in _decoded(container, stream, source):
+        for frame, stamp in _decoded(container, stream, source):
+            if slot < 0:
+                start = stamp
+            time = float(stamp - start)
             _refuse_long(source, time)
             end = max(end, time + _lasts(frame, stream))
             now = math.floor(time * READ_PER_SECOND + 1e-6)
@@ -134,7 +151,10 @@ def read_video(
                 f"{source}: has no pictures that can be read; choose another file"
             )
         if writer is not None:
-            writer.finish(min(end, MAX_SECONDS + 1))
+            end = min(end, MAX_SECONDS + 1)
+            writer.finish(end)
+            if container.streams.audio:
+                _add_sound(writer.path, source, start, end)
 
 
 def seconds(moments: Sequence[Moment], uncertain_below: float) -> list[Second]:
@@ -161,6 +181,7 @@ class _Writer:
     """The annotated copy: every frame at its time, but never more than `_DRAWN_PER_SECOND`."""
 
     def __init__(self, path: Path, uncertain_below: float) -> None:
+        self.path = path
         self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
         self._uncertain_below = uncertain_below
         self._stream: Any = None
@@ -210,6 +231,7 @@ class _Writer:
         if self.wants(last):
             self._show(last)
         self._container.mux(self._stream.encode())
+        self._container.close()
 
     def _show(self, time: float) -> None:
         assert self._last is not None
@@ -221,6 +243,18 @@ class _Writer:
     def _index(time: float) -> int:
         # Times in whole milliseconds are a little early; every other of 60 a second is not.
         return math.floor(time * _DRAWN_PER_SECOND + 0.4)
+
+
+def _add_sound(copy: Path, source: Path, start: Fraction, end: float) -> None:
+    # Whatever is wrong with the sound, the copy is there already and stays as it is.
+    for encode in (False, True):
+        with (
+            contextlib.suppress(OSError, *_DAMAGE),
+            _opened(source) as (container, _),
+            replacing(copy) as film,
+        ):
+            add_sound(copy, container, start, end, film, encode=encode)
+            return
 
 
 @contextlib.contextmanager
@@ -279,21 +313,20 @@ def _refuse_long(source: Path, seconds: float) -> None:
 
 def _decoded(
     container: Any, stream: VideoStream, source: Path
-) -> Iterator[tuple[VideoFrame, float]]:
-    """Yields frames with their seconds since the first, which need not rise."""
+) -> Iterator[tuple[VideoFrame, Fraction]]:
+    """Yields frames with their seconds on the file's clock, which need not rise."""
     # A stream may change its size on the way.
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     stream.thread_type = "AUTO"
-    stamp, start = Fraction(0), None
+    stamp = None
     try:
         for frame in container.decode(stream):
             if frame.pts is not None:
                 stamp = frame.pts * frame.time_base
-            elif start is not None:  # as in raw H.264, whose frames have only an order
-                stamp += 1 / _rate(stream)
-            start = stamp if start is None else start
-            yield frame, float(stamp - start)
-    except (av.FFmpegError, ValueError) as error:
+            else:  # as in raw H.264, whose frames have only an order
+                stamp = Fraction(0) if stamp is None else stamp + 1 / _rate(stream)
+            yield frame, stamp
+    except _DAMAGE as error:
         reason = getattr(error, "strerror", None) or error
         raise VideoDecodeError(
             f"{source}: is damaged or incomplete ({reason}); save or download it again"

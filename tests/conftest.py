@@ -73,7 +73,7 @@ def unpacked(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory):
-    """Two seconds of the portrait, moving slowly to the right."""
+    """Two seconds of the portrait, moving slowly to the right, and a tone."""
     import av
 
     with Image.open(ASTRONAUT) as image:
@@ -82,6 +82,11 @@ def clip(tmp_path_factory):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=15)
         stream.width, stream.height, stream.pix_fmt = 480, 360, "yuv420p"
+        sound = container.add_stream("aac", rate=8000, layout="mono")
+        tone = np.sin(np.arange(16000) / 3)[None].astype(np.float32)
+        heard = av.AudioFrame.from_ndarray(tone, "fltp", "mono")
+        heard.sample_rate = 8000
+        container.mux(sound.encode(heard) + sound.encode())
         for index in range(30):
             frame = np.full((360, 480, 3), 120, np.uint8)
             frame[:, 2 * index : 2 * index + 360] = portrait

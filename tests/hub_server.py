@@ -236,6 +236,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    disable_nagle_algorithm = True  # which would hold each answer back for 0.04 s
     server_hub: LocalHub
     protocol_version = "HTTP/1.1"
 

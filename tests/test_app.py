@@ -384,8 +384,10 @@ def test_a_missing_model_in_the_environment_is_named_and_a_flag_wins(capsys, mon
 
 
 @pytest.mark.skipif(os.name != "posix", reason="stops the server by a POSIX signal")
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_command_serves_the_page_until_stopped_and_leaves_nothing(tmp_path, stop, astronaut):
+@pytest.mark.parametrize(
+    ("stop", "again"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False)]
+)
+def test_command_serves_the_page_until_stopped_and_leaves_nothing(tmp_path, stop, again, astronaut):
     port = free_port()
     command = [sys.executable, "app.py"]
     environment = os.environ | {"TMPDIR": str(tmp_path), "FER_PORT": str(port)}
@@ -404,8 +406,13 @@ def test_command_serves_the_page_until_stopped_and_leaves_nothing(tmp_path, stop
         client.predict(handle_file(astronaut), api_name="/predict")
         client.close()
         process.send_signal(stop)
-        _, log = process.communicate(timeout=120)
+        while again and process.poll() is None:  # Ctrl+C pressed again and again
+            time.sleep(0.05)
+            process.send_signal(stop)
+        said, log = process.communicate(timeout=120)
     assert process.returncode == 0
+    assert said.count("\n") == 1
+    assert "Traceback" not in log
     assert list(tmp_path.iterdir()) == []
     (line,) = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     assert line["event"] == "photo"

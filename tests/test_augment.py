@@ -8,6 +8,7 @@ import tensorflow as tf
 from fer.nn.augment import Augmentation, augment, training_batches, validation_batches
 from fer.tile import make_tile
 from tests.synthetic import drawn
+from train.predict import tiles_of
 from train.recipes import CPU, PAPER
 
 DATA = drawn({"Training": 4})
@@ -149,3 +150,10 @@ def test_too_little_data_and_too_small_tiles_are_refused():
         training_batches(DATA, 48, 64, Augmentation(), seed=0)
     with pytest.raises(ValueError, match="size must be at least 48, received 32"):
         training_batches(DATA, 32, 8, Augmentation(), seed=0)
+
+
+def test_tiles_come_in_the_order_of_the_images_some_at_a_time():
+    images = np.random.default_rng(0).integers(0, 256, (600, 4, 4), dtype=np.uint8)
+    parts = list(tiles_of(images, 6))
+    assert max(map(len, parts)) < len(images)
+    assert np.array_equal(np.concatenate(parts), [make_tile(image, 6) for image in images])

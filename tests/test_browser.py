@@ -333,6 +333,8 @@ def test_video_is_followed_marked_and_saved(visit, clip):
     assert page.locator(".fer-marked").evaluate("video => video.duration") == pytest.approx(
         2, abs=0.2
     )
+    page.locator(".fer-marked").evaluate("video => video.play()")
+    page.wait_for_function("document.querySelector('.fer-marked').webkitAudioDecodedByteCount > 0")
     rows = list(csv.DictReader(io.StringIO(saved(page, "CSV, every reading").decode())))
     assert {row["label"] for row in rows} == {"happy"}
     assert saved(page, "MP4")[4:8] == b"ftyp"

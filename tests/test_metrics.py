@@ -1,9 +1,15 @@
+import itertools
 import json
 
 import numpy as np
 import pytest
 
-from fer.displays import ConfusionMatrixDisplay, ReliabilityDisplay, TrainingCurvesDisplay
+from fer.displays import (
+    ConfusionMatrixDisplay,
+    ReliabilityDisplay,
+    TrainingCurvesDisplay,
+    VariantsDisplay,
+)
 from fer.labels import LABELS
 from fer.metrics import (
     Accuracy,
@@ -100,3 +106,14 @@ def test_plots_draw_what_was_measured(tmp_path):
     assert curves.draw().axes[0].lines[0].get_ydata() == pytest.approx([0.5, 0.6])
     curves.save(tmp_path / "curves.png")
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_variants_that_are_alike_keep_legible_names():
+    names = [f"variant_with_a_name_{number}" for number in range(12)]
+    figure = VariantsDisplay(names, [4.9] * 12, [1.5] * 12, [0.63] * 12).draw()
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == names
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(above.y0 > below.y1 for above, below in itertools.pairwise(boxes))
+    assert min(box.x0 for box in boxes) >= 0

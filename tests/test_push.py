@@ -480,6 +480,16 @@ def test_a_space_can_take_its_model_from_the_hub(hub, pushed, tmp_path):
     assert metadata(files["README.md"])["models"] == ["alice/fer"]
 
 
+def test_a_space_holds_no_file_that_was_made_by_the_way(tmp_path):
+    made = ["fer/__pycache__/a.pyc", "fer/web/components.pyi", "examples/.DS_Store"]
+    for name in ["app.py", "LICENSE", "NOTICE", "fer/a.py", "examples/a.png", *made]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "requirements.txt").write_text("gradio[mcp]==6.31.0\n")
+    own = {"README.md", *push_space._FILES}
+    assert set(push_space.collect(tmp_path)) == own | {"fer/a.py", "examples/a.png"}
+
+
 def test_a_space_that_is_too_large_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(push_space, "MOST_BYTES", 5_000_000)
     with pytest.raises(ValueError, match=r"at most 5 MB.*the largest file is fer/assets/variants/"):

@@ -763,6 +763,13 @@ def test_the_page_keeps_nothing_of_a_video_that_fails(tmp_path, folder):
     assert list(folder.iterdir()) == []
 
 
+def test_the_page_keeps_nothing_of_a_video_that_is_cancelled_at_the_last_moment(tmp_path, folder):
+    showing = page.show(Pretender(), str(write(tmp_path / "clip.mp4", [GREY] * 6)))
+    assert any("<video" in marked for marked, _ in iter(showing.__next__, None))
+    showing.close()
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("taken", [1, 3])
 def test_the_page_keeps_nothing_of_a_video_that_is_cancelled(tmp_path, folder, monkeypatch, taken):
     monkeypatch.setattr(page, "_STEP", 0.0)

@@ -1,6 +1,6 @@
 """One way to get probabilities out of a checkpoint or an exported file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -54,15 +54,18 @@ def open_model(
     return _exported(path), folded
 
 
+def tiles_of(images: Squares, size: int) -> Iterator[NDArray[np.float32]]:
+    """Yields the tiles of square images in turn, some hundred at a time: all would fill memory."""
+    for start in tqdm(range(0, len(images), _CHUNK), unit="chunk", leave=False, disable=None):
+        yield np.stack([make_tile(image, size) for image in images[start : start + _CHUNK]])
+
+
 def logits_of(
     model: keras.Model, images: Squares, *, batch: int = 64
 ) -> dict[str, NDArray[np.float32]]:
     """Returns the logits of each head, (N, 7), for square images."""
-    size = model.input_shape[1]
-    parts = []
-    for start in tqdm(range(0, len(images), _CHUNK), unit="chunk", leave=False, disable=None):
-        tiles = np.stack([make_tile(image, size) for image in images[start : start + _CHUNK]])
-        parts.append(model.predict(tiles, batch_size=batch, verbose=0))
+    chunks = tiles_of(images, model.input_shape[1])
+    parts = [model.predict(tiles, batch_size=batch, verbose=0) for tiles in chunks]
     return {head: np.concatenate([part[head] for part in parts]) for head in models.HEADS}
 
 

@@ -15,7 +15,6 @@ with silent_stderr():
     import numpy as np
     import tensorflow as tf
     from numpy.typing import NDArray
-    from tqdm import tqdm
 
     from fer._files import write_json
     from fer.labels import LABELS
@@ -23,7 +22,6 @@ with silent_stderr():
     from fer.nn import dataset
     from fer.nn import model as models
     from fer.nn.dataset import SIDE
-    from fer.tile import make_tile
     from train.command import (
         add_data_options,
         add_exclude_option,
@@ -32,6 +30,7 @@ with silent_stderr():
         start_of,
         training_images,
     )
+    from train.predict import tiles_of
 
 EPILOG = """examples:
   python -m train.probe --data fer2013.zip --init imagenet
@@ -42,7 +41,6 @@ PENALTIES = (0.0, 0.01, 0.1, 1.0)
 """Weight decays that are tried; PublicTest chooses, so the figure is a little optimistic."""
 
 _STEPS, _BATCH, _RATE = 3000, 256, 1e-3
-_CHUNK = 256
 
 
 def _parse() -> argparse.Namespace:
@@ -69,12 +67,8 @@ def features(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float3
         images: Grey images, shape (N, 48, 48).
     """
     pooled = keras.Model(model.input, model.get_layer("pool").output)
-    size = model.input_shape[1]
-    parts = []
-    for start in tqdm(range(0, len(images), _CHUNK), unit="chunk", leave=False, disable=None):
-        tiles = np.stack([make_tile(image, size) for image in images[start : start + _CHUNK]])
-        parts.append(pooled.predict(tiles, verbose=0))
-    return np.concatenate(parts)
+    chunks = tiles_of(images, model.input_shape[1])
+    return np.concatenate([pooled.predict(tiles, verbose=0) for tiles in chunks])
 
 
 def probe(

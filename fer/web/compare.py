@@ -20,7 +20,7 @@ from fer.recognizer import DEFAULT_BUNDLE, EmotionRecognizer
 from fer.runtime import TileClassifier
 from fer.spec import ModelSpec, SpecError
 from fer.web.charts import image_html, message_html
-from fer.web.components import AT_ONCE, Photo
+from fer.web.components import AT_ONCE, photo_box
 from fer.web.photo import read
 
 VARIANTS = DEFAULT_BUNDLE.parent / "variants"
@@ -103,15 +103,7 @@ def tab(recognizer: EmotionRecognizer, bundle: Path) -> None:
     """Adds the tab's content."""
     with gr.Row(elem_classes="fer-columns"):
         with gr.Column(scale=3, min_width=260):
-            photo = Photo(
-                label="Photo to compare",
-                sources=["upload", "webcam", "clipboard"],
-                type="filepath",
-                height=300,
-                buttons=[],
-                alt_text="The photo you chose",
-                elem_id="compare-photo",
-            )
+            photo = photo_box("Photo to compare", "compare-photo")
         with gr.Column(scale=8, min_width=300):
             result = gr.HTML(
                 WAITING_HTML, js_on_load=None, apply_default_css=False, elem_id="compare-result"

@@ -28,6 +28,19 @@ class Photo(gr.Image):
         return "photo.jpg"
 
 
+def photo_box(label: str, elem_id: str) -> Photo:
+    """Adds a box for a photo: a file, a snapshot or what was copied."""
+    return Photo(
+        label=label,
+        sources=["upload", "webcam", "clipboard"],
+        type="filepath",
+        height=300,
+        buttons=[],
+        alt_text="The photo you chose",
+        elem_id=elem_id,
+    )
+
+
 class Clip(gr.Video):
     """A `gr.Video` whose functions receive a path."""
 

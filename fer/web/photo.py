@@ -16,7 +16,7 @@ from fer.image import ImageDecodeError, load_image
 from fer.recognizer import EmotionRecognizer, FaceEmotion
 from fer.tables import write_photos
 from fer.web.charts import download_html, message_html, photo_html, result_html
-from fer.web.components import AT_ONCE, Photo, without_folder
+from fer.web.components import AT_ONCE, photo_box, without_folder
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "astronaut.png"
 
@@ -36,16 +36,7 @@ def tab(recognizer: EmotionRecognizer) -> None:
     """Adds the tab's content and the endpoint ``/predict``."""
     with gr.Row(elem_classes="fer-columns"):
         with gr.Column(scale=5, min_width=300):
-            photo = Photo(
-                label="Photo",
-                sources=["upload", "webcam", "clipboard"],
-                type="filepath",
-                height=300,
-                buttons=[],
-                webcam_options=gr.WebcamOptions(mirror=True),
-                alt_text="The photo you chose",
-                elem_id="photo",
-            )
+            photo = photo_box("Photo", "photo")
             marked = gr.HTML(js_on_load=_SAVE, apply_default_css=False, elem_id="marked")
             example = gr.Button(
                 "Or try this portrait (Eileen Collins, NASA, public domain)",

@@ -24,6 +24,7 @@ from fer.video import (
     Second,
     VideoDecodeError,
     duration,
+    has_sound,
     read_video,
     seconds,
 )
@@ -149,8 +150,9 @@ def show(recognizer: EmotionRecognizer, path: str | None) -> Iterator[tuple[str,
     folder = videos_folder() / secrets.token_urlsafe(16)  # nobody can guess another's
     folder.mkdir(parents=True)
     marked = folder / "faces.mp4"
+    kept = False
     try:
-        whole = duration(Path(path))
+        whole, sound = duration(Path(path)), has_sound(Path(path))
         yield "", _progress_html(0.0, whole, 0.0)
         for moment in read_video(recognizer, Path(path), marked):
             moments.append(moment)
@@ -158,28 +160,29 @@ def show(recognizer: EmotionRecognizer, path: str | None) -> Iterator[tuple[str,
             if now - reported >= _STEP:
                 reported = now
                 yield "", _progress_html(moment.time, whole, now - begun)
+        took = round(time.monotonic() - begun, 1)
+        _LOG.info("video", extra={"facts": {"seconds": round(moments[-1].time, 1), "took_s": took}})
+        result = result_html(moments, recognizer.spec.calibration.uncertain_below)
+        yield _video_html(marked, lost=sound and not has_sound(marked)), result
+        kept = True
     except VideoDecodeError as error:
         _LOG.info("video refused")
         text = without_folder(error, path)
         yield "", message_html("This video could not be read", text, role="alert")
-        return
     finally:
         # A visitor who cancels closes this generator wherever it is.
-        if not marked.exists():
+        if not kept:
             shutil.rmtree(folder, ignore_errors=True)
-    facts = {"seconds": round(moments[-1].time, 1), "took_s": round(time.monotonic() - begun, 1)}
-    _LOG.info("video", extra={"facts": facts})
-    result = result_html(moments, recognizer.spec.calibration.uncertain_below)
-    yield _video_html(marked), result
 
 
-def _video_html(file: Path) -> str:
+def _video_html(file: Path, lost: bool) -> str:
+    note = " without its sound, which cannot be read" if lost else ""
     address = f"gradio_api/file={file.as_posix()}"
     return (
         f'<video class="fer-marked" controls playsinline src="{address}" '
         'aria-label="Your video with the faces marked"></video>'
         f'<p class="fer-downloads">Save: <a class="fer-save" download="faces.mp4" '
-        f'href="{address}">MP4</a></p>'
+        f'href="{address}">MP4</a>{note}</p>'
     )
 
 
