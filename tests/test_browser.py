@@ -22,14 +22,13 @@ from playwright.sync_api import expect
 
 from fer.labels import LABELS
 from fer.overlay import COLOURS
-from tests.browser import CHROMIUM, TIMEOUT, chromium, write_film
+from tests.browser import CHROMIUM, FADE, TIMEOUT, chromium, screenshot, write_film
 
 if not Path(CHROMIUM).exists() and "CI" not in os.environ:
     pytest.skip(f"needs {CHROMIUM}: apt-get install chromium", allow_module_level=True)
 pytestmark = pytest.mark.slow
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-FADE = 600  # milliseconds in which Gradio fades a new result in
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +117,6 @@ def expect_accessible(page):
         for violation in found
         if violation["impact"] in ("serious", "critical")
     ] == []
-
-
-def screenshot(page, name):
-    folder = os.environ.get("FER_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.wait_for_timeout(FADE)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def expect_portrait_read(page, part="#result"):
