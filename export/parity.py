@@ -100,6 +100,7 @@ class Parity:
         return asdict(self)
 
 
+@np.errstate(all="ignore")  # a broken file's numbers may be anything
 def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
     """Compares an exported file with the Keras model and with what its variant promises.
 
@@ -123,7 +124,6 @@ def check(exported: Path, reference: Reference, variant: Variant) -> Parity:
     difference = np.abs(found - reference.probabilities)
     predicted = found.argmax(axis=1)
     right = predicted == reference.labels
-    right = found.argmax(axis=1) == reference.labels
     finite = np.isfinite(found).all()
     error, before = (
         calibration_error(answers, reference.truth)[0] if np.isfinite(answers).all() else np.nan
@@ -171,9 +171,8 @@ def _predict(exported: Path, tiles: NDArray[np.float32]) -> Predictions:
 
 def _standardised(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     wide = maps.astype(np.float64)
-    with np.errstate(all="ignore"):  # a broken file's numbers may be anything
-        centred = wide - wide.mean(axis=0)
-        return (centred / (centred.std(axis=0) + 1e-6)).ravel()
+    centred = wide - wide.mean(axis=0)
+    return (centred / (centred.std(axis=0) + 1e-6)).ravel()
 
 
 def _answer_faults(parity: Parity, promise: Promise) -> Iterator[str]:

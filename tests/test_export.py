@@ -363,6 +363,17 @@ def test_the_gate_refuses_weights_left_outside_the_file(reference, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [3e38, np.inf, np.nan])
+def test_the_gate_refuses_numbers_that_are_none(float32, reference, monkeypatch, tmp_path, number):
+    file = tmp_path / MODEL_FILE
+    file.write_bytes(float32)
+    answer = parity._predict(file, reference.tiles)
+    answer.evidence[...] = number
+    monkeypatch.setattr(parity, "_predict", lambda *_: answer)
+    broken(file, reference, "float32", "evidence")
+
+
+@pytest.mark.slow
 def test_the_gate_refuses_a_file_that_is_not_as_small_as_pruning_makes_it(job, reference, tmp_path):
     file = tmp_path / MODEL_FILE
     file.write_bytes(quantized("weight_only_int8", job))
