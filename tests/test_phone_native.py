@@ -19,7 +19,6 @@ from ai_edge_litert.interpreter import Interpreter
 from export.card import RESPONSIBLE_USE
 from export.flatbuffer import LABELS_FILE
 from export.golden import GOLDEN_FILE, golden_tiles
-from export.phone import packages
 from fer.faces import (
     BLAZEFACE_FILE,
     BlazeFaceDetector,
@@ -33,6 +32,7 @@ from fer.image import load_image
 from fer.runtime import MODEL_FILE
 from fer.spec import FER2013_CROP, SPEC_VERSION
 from fer.tile import make_tile
+from tests import npm
 from tests.phone_guide import code
 
 HERE = Path(__file__).parent
@@ -218,10 +218,7 @@ def kotlinc():
         pytest.skip("needs Java: apt-get install default-jre-headless")
     if named := os.environ.get("KOTLINC"):
         return Path(named).resolve()
-    try:
-        return packages.installed(HERE / "kotlin") / "kotlin-compiler" / "bin" / "kotlinc"
-    except ValueError as error:  # no npm, or its registry cannot be reached
-        pytest.skip(str(error))
+    return npm.installed(HERE / "kotlin") / "kotlin-compiler" / "bin" / "kotlinc"
 
 
 @pytest.fixture(scope="module")
